@@ -1,0 +1,125 @@
+"""What `fit` was given, checked before anything is compiled."""
+
+import inspect
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from fnn.functions import is_key
+from fnn.layer import Layer
+
+__all__: list[str] = []
+
+
+def check_fit(
+    network: Any,
+    cost: Any,
+    optimizer: Any,
+    epochs: Any,
+    batch_size: Any,
+    validation: Any,
+    metrics: Any,
+    patience: Any,
+    key: Any,
+    state: Any,
+) -> None:
+    """Refuse arguments that are not what their names say."""
+    if not isinstance(network, Layer):
+        raise TypeError(
+            f"fit: network expected a layer, such as fnn.serial(…), got {network!r}. "
+            "A plain function becomes one inside fnn.serial(function)."
+        )
+    _check_function("fit", "cost", cost, "fnn.mse")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        called = f" Call it: {optimizer.__name__}(…)." if inspect.isfunction(optimizer) else ""
+        raise TypeError(f"fit: optimizer expected one such as fnn.adam(), got {optimizer!r}.{called}")
+    _check_count("epochs", epochs, 0)
+    _check_count("batch_size", batch_size, 1)
+    if patience is not None:
+        _check_count("patience", patience, 1)
+    _check_validation(validation, metrics, patience)
+    if key is None and state is None:
+        raise ValueError("fit expected a key, the root of its random numbers: pass key=jax.random.key(0).")
+    if key is not None and not is_key(key):
+        raise TypeError(f"fit: key expected jax.random.key(seed), got {key!r}.")
+
+
+def _check_function(caller: str, name: str, function: Any, example: str) -> None:
+    if not callable(function):
+        raise TypeError(
+            f"{caller}: {name} expected a function of predictions and targets, such as {example}, "
+            f"got {function!r}."
+        )
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = least - 1
+    if isinstance(value, bool) or whole < least:
+        raise ValueError(f"fit: {name} expected a whole number, at least {least}, got {value!r}.")
+
+
+def _check_validation(validation: Any, metrics: Any, patience: Any) -> None:
+    if validation is None:
+        needy = "patience" if patience is not None else "metrics" if metrics else None
+        if needy:
+            raise ValueError(
+                f"fit: {needy} needs rows that are not trained on: give validation=(x, y). "
+                "fnn.split sets some aside; fnn.evaluate measures after training."
+            )
+        return
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"fit: validation expected (x, y) or (x, y, sample_weight), got a {type(validation).__name__}."
+        )
+    check_metrics("fit", metrics or {})
+
+
+def check_metrics(caller: str, metrics: Any) -> None:
+    """Refuse metrics that are no functions by name."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"{caller}: metrics expected functions by name, such as {{'accuracy': fnn.accuracy}}, "
+            f"got {metrics!r}."
+        )
+    for name, metric in metrics.items():
+        _check_function(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
+
+
+def check_state(state: Any, optimizer: Any, key: Any, params: Any) -> None:
+    """Refuse a state to continue from that another optimizer, key or set of parameters would change."""
+    if key is not None or params is not None:
+        raise ValueError(
+            "fit: with state= the run goes on with its own key and parameters: leave out key= and "
+            "params=. (A new run from trained parameters is params=fitted.params, key=….)"
+        )
+    there, given = hyperparameters(state.optimizer), hyperparameters(optimizer.init(()))
+    differing = [
+        f"{name} is {_said(there.get(name))} in the state, {_said(given.get(name))} in the optimizer"
+        for name in {**there, **given}
+        if not np.array_equal(there.get(name, np.nan), given.get(name, np.nan))
+    ]
+    if differing:
+        raise ValueError(
+            f"fit: the state belongs to another optimizer: {'; '.join(differing)}. Give the optimizer "
+            "it was made with, or begin anew from its parameters with params=fitted.params."
+        )
+
+
+def _said(number: np.ndarray | None) -> str:
+    return "absent" if number is None else f"{number:.7g}" if number.ndim == 0 else str(number)
+
+
+def hyperparameters(state: Any) -> dict[str, np.ndarray]:
+    """The rule's numbers, by their place in an optimizer's state; empty where it keeps none."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        if "hyperparameters" in names:
+            found["/".join(n for n in names if n != "hyperparameters")] = np.asarray(leaf)
+    return found

@@ -1,0 +1,39 @@
+"""Several axes into one."""
+
+import functools
+import math
+
+import jax
+
+from fnn.layer import Layer, described, layer, no_parameters
+
+__all__ = ["flatten"]
+
+
+@described
+def flatten(axes: int) -> Layer:
+    """The last `axes` axes laid out as one: (…, a, b, c) → (…, a·b·c) for `flatten(3)`.
+
+    It counts from the end, so that one example, a batch and a batch of batches are treated alike.
+
+    >>> flatten(2).forward((), jax.numpy.ones((5, 8, 8))).shape
+    (5, 64)
+
+    Raises ValueError where `axes` is no positive integer, or the input has fewer axes.
+    """
+    if isinstance(axes, bool) or not isinstance(axes, int) or axes < 1:
+        raise ValueError(
+            f"flatten expected how many of the last axes to join, at least 1, got {axes!r}: "
+            "flatten(2) for images of height and width, flatten(3) with channels."
+        )
+    return layer(no_parameters, functools.partial(flatten_forward, axes), name=f"flatten({axes})")
+
+
+def flatten_forward(axes: int, params: tuple[()], x: jax.Array) -> jax.Array:
+    """The last axes as one."""
+    if not hasattr(x, "ndim"):
+        raise TypeError(f"flatten({axes}) expected one array, got a {type(x).__name__}.")
+    if x.ndim < axes:
+        raise ValueError(f"flatten({axes}) expected at least {axes} axes, got shape {x.shape}.")
+    kept = x.ndim - axes
+    return x.reshape(*x.shape[:kept], math.prod(x.shape[kept:]))

@@ -1,0 +1,111 @@
+"""Costs for classes: how surprising the true class is, from logits.
+
+A logit is an unnormalised log-probability, the output of a last layer without activation: softmax(z)
+are the probabilities. Taking logits keeps value and gradient finite where a probability would round
+to 0 or 1. Each cost takes the mean, weighted over the leading axes by `sample_weight`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from fnn.losses.mean import comparable, spread, weighted_mean
+
+__all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
+
+
+def binary_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
+    positive_weight: ArrayLike = 1.0,
+) -> jax.Array:
+    """Cross-entropy of yes-or-no targets y ∈ [0, 1]: the mean, over outputs too, of
+
+        w₊ · y · log(1 + e⁻ᶻ) + (1 − y) · log(1 + eᶻ)        z, y: (…) of one shape
+
+    `label_smoothing` a replaces y by (1 − a)·y + a/2; `positive_weight` w₊ counts a yes that often.
+    Raises ValueError for shapes that differ. Bishop 2006, eq. 4.90.
+
+    >>> # (log 2 + log 4/3) / 2
+    >>> binary_cross_entropy(jnp.array([0.0, jnp.log(3.0)]), jnp.array([1, 1])).round(4)
+    Array(0.4904, dtype=float32)
+    """
+    z, y = comparable("binary_cross_entropy", logits, targets)
+    smoothing = jnp.asarray(label_smoothing, z.dtype)
+    y = (1 - smoothing) * y + smoothing / 2
+    surprise = jnp.asarray(positive_weight, z.dtype) * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
+    return weighted_mean(surprise, sample_weight)
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
+    class_weight: ArrayLike | None = None,
+) -> jax.Array:
+    """Cross-entropy of one class among K, the mean over rows of
+
+        ℓ(z, y) = log Σₖ exp(zₖ) − Σₖ yₖ zₖ        z: (…, K)   y: ids (…) or one-hot (…, K)
+
+    `label_smoothing` a replaces y by (1 − a)·y + a/K (Szegedy et al. 2016, §7); `class_weight` (K,)
+    multiplies a row's weight by that of its class. An id outside 0…K−1 costs NaN.
+    Raises ValueError for shapes that do not fit, and for ids that are no integers. Bishop 2006, eq. 4.108.
+
+    >>> softmax_cross_entropy(jnp.array([[0.0, jnp.log(3.0)]]), jnp.array([1])).round(4)     # log 4/3
+    Array(0.2877, dtype=float32)
+    """
+    z = jnp.asarray(logits)
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
+    weight = sample_weight
+    if class_weight is not None:
+        rows = (y * _one_a_class(class_weight, z)).sum(-1)
+        weight = rows if weight is None else rows * spread(weight, rows)
+    smoothing = jnp.asarray(label_smoothing, z.dtype)
+    y = (1 - smoothing) * y + smoothing / z.shape[-1]
+    chosen = jnp.where(y == 0, 0, y * z).sum(-1)  # a class ruled out by a logit of −∞ costs nothing
+    return weighted_mean(jax.nn.logsumexp(z, -1) - chosen, weight)
+
+
+def _one_a_class(class_weight: ArrayLike, logits: jax.Array) -> jax.Array:
+    weights = jnp.asarray(class_weight, logits.dtype)
+    if weights.shape != logits.shape[-1:]:
+        raise ValueError(
+            f"class_weight expected one weight a class, of shape {logits.shape[-1:]}, got {weights.shape}."
+        )
+    return jnp.broadcast_to(weights, logits.shape)
+
+
+def class_probabilities(name: str, logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Class ids (…) or probabilities (…, K) as probabilities; says what does not fit the logits."""
+    if logits.ndim == 0 or logits.shape[-1] < 2:
+        raise ValueError(
+            f"{name} expected one logit a class on the last axis, at least 2, got shape {logits.shape}. "
+            "For one yes-or-no output use binary_cross_entropy."
+        )
+    if targets.shape == logits.shape:
+        return targets.astype(logits.dtype)
+    if targets.shape != logits.shape[:-1]:
+        squeeze = targets.shape == (*logits.shape[:-1], 1)
+        raise ValueError(
+            f"{name} expected class ids of shape {logits.shape[:-1]}, or one-hot targets of the logits' "
+            f"shape {logits.shape}, got targets of shape {targets.shape}. "
+            + ("Drop the last axis: targets[..., 0]." if squeeze else "Is there one target a row?")
+        )
+    if jnp.issubdtype(targets.dtype, jnp.inexact):
+        raise ValueError(
+            f"{name} expected whole-number class ids, got {targets.dtype} of shape {targets.shape}. "
+            "Use targets.astype('int32'); for names fnn.labels; for quantities a cost such as fnn.mse."
+        )
+    return _one_hot_or_nan(targets, logits)
+
+
+def _one_hot_or_nan(ids: jax.Array, logits: jax.Array) -> jax.Array:
+    """One-hot rows; an id that is no class gives NaN, never a silent zero."""
+    ids = ids.astype(jnp.int32)[..., None]
+    known = (ids >= 0) & (ids < logits.shape[-1])
+    classes = jnp.arange(logits.shape[-1]).reshape((1,) * (logits.ndim - 1) + (-1,))
+    return jnp.where(known, (ids == classes).astype(logits.dtype), jnp.nan)

@@ -1,0 +1,53 @@
+"""The mean that every cost takes, and the shapes that it refuses."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__: list[str] = []
+
+
+def weighted_mean(values: jax.Array, sample_weight: ArrayLike | None) -> jax.Array:
+    """Σ w·v / Σ w over every axis, w: a prefix of v's axes; 0 where no weight is left.
+
+    >>> weighted_mean(jnp.array([[1.0, 3.0], [9.0, 9.0]]), jnp.array([1.0, 0.0]))
+    Array(2., dtype=float32)
+    """
+    if sample_weight is None:
+        return values.mean()
+    weight = spread(sample_weight, values)
+    total = weight.sum()
+    weighted = jnp.where(weight == 0, 0, weight * values)  # a row without weight may hold anything
+    return jnp.where(total == 0, 0, weighted.sum() / jnp.where(total == 0, 1, total))
+
+
+def spread(sample_weight: ArrayLike, values: jax.Array) -> jax.Array:
+    """The weights of the leading axes, given to everything under them."""
+    weight = jnp.asarray(sample_weight, values.dtype)
+    if weight.shape != values.shape[: weight.ndim]:
+        raise ValueError(
+            f"sample_weight expected one weight a row, of shape {values.shape[:1]}, or of more leading "
+            f"axes of {values.shape}; got shape {weight.shape}."
+        )
+    trailing = (1,) * (values.ndim - weight.ndim)
+    return jnp.broadcast_to(weight.reshape(weight.shape + trailing), values.shape)
+
+
+def comparable(name: str, predictions: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Both as arrays of one shape and of at least float32; refuses what would broadcast."""
+    p, t = jnp.asarray(predictions), jnp.asarray(targets)
+    if p.shape != t.shape:
+        raise ValueError(
+            f"{name} compares like with like: predictions have shape {p.shape}, targets {t.shape}. "
+            + _mend(p.shape, t.shape)
+        )
+    dtype = jnp.promote_types(p.dtype, jnp.float32)
+    return p.astype(dtype), t.astype(dtype)
+
+
+def _mend(predictions: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    if predictions == (*targets, 1):
+        return "Give the targets that axis, targets[..., None], or drop it there, predictions[..., 0]."
+    if targets == (*predictions, 1):
+        return "Drop the last axis of the targets, targets[..., 0], or let the network end in one output."
+    return "Let the network's last layer give as many outputs as there are targets."

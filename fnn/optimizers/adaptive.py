@@ -1,0 +1,230 @@
+"""A step size for every parameter: the gradient, divided by how large it usually is.
+
+    adagrad    mends: one learning rate for parameters of very different slopes
+    rmsprop    mends: adagrad's steps only ever shrink, until it stands still
+    adadelta   mends: rmsprop's update has no unit, so a learning rate must be found for it
+    adam       mends: rmsprop's noise, and its first steps, when the averages still hold their zeros
+
+θ parameters, g gradient, α learning rate; everything is per entry.
+"""
+
+from typing import Any
+
+import chex
+import jax
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from fnn.optimizers.rule import (
+    Optimizer,
+    RuleState,
+    correction,
+    for_each_array,
+    fresh,
+    number,
+    root,
+)
+
+__all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
+
+
+# Adagrad -----------------------------------------------------------------------------------------
+
+
+def adagrad(
+    learning_rate: ArrayLike = 0.01,
+    eps: ArrayLike = 1e-10,
+    eps_root: ArrayLike = 0.0,
+    initial: ArrayLike = 0.0,
+) -> Optimizer:
+    """Each step divided by all gradients so far: G ← G + g², θ ← θ − α·g / (√(G + ε_root) + ε).
+
+    Mends the one learning rate of the rules before: rare features, whose G is small, still learn.
+    G starts at `initial`. Duchi et al. 2011, Fig. 1, the diagonal form. (Optax and Keras: ε_root = 1e-7,
+    ε = 0, initial = 0.1.)
+
+    >>> rule = adagrad(0.5)
+    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]      # −0.5 · g/|g|
+    Array([-0.5,  0.5], dtype=float32)
+
+    Raises ValueError for a number that is negative or not finite.
+    """
+    numbers = {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root, "initial": initial}
+    for name, value in numbers.items():
+        number("adagrad", name, value)
+    return Optimizer(Partial(_adagrad_init, **numbers), adagrad_update)
+
+
+def _adagrad_init(params: chex.ArrayTree, initial: ArrayLike, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers, total=initial)
+
+
+def adagrad_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """G ← G + g², Δ = −α·g / (√(G + ε_root) + ε)."""
+
+    def formula(
+        g: jax.Array,
+        total: jax.Array,
+        learning_rate: jax.Array,
+        eps: jax.Array,
+        eps_root: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        total = total + g**2
+        return -learning_rate * g / (root(total + eps_root) + eps), total
+
+    return for_each_array(formula, grads, state)
+
+
+# RMSprop -----------------------------------------------------------------------------------------
+
+
+def rmsprop(
+    learning_rate: ArrayLike = 0.001,
+    decay: ArrayLike = 0.9,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+) -> Optimizer:
+    """Adagrad that forgets: s ← ρs + (1 − ρ)g², θ ← θ − α·g / (√(s + ε_root) + ε).
+
+    Mends Adagrad's vanishing steps: a running mean of squares follows the slope of the last
+    1/(1 − ρ) steps. Tieleman & Hinton 2012, lecture 6e. Keras: ε_root = 1e-7, ε = 0.
+
+    >>> rule = rmsprop(0.5, decay=0.75)
+    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]       # −0.5 · 2/√(0.25 · 4)
+    Array([-1.], dtype=float32)
+
+    Raises ValueError for a number that is negative or not finite, or ρ outside [0, 1).
+    """
+    for name, value in {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root}.items():
+        number("rmsprop", name, value)
+    number("rmsprop", "decay", decay, below=1)
+    numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "eps_root": eps_root}
+    return Optimizer(Partial(_rmsprop_init, **numbers), rmsprop_update)
+
+
+def _rmsprop_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers, mean_square=0.0)
+
+
+def rmsprop_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """s ← ρs + (1 − ρ)g², Δ = −α·g / (√(s + ε_root) + ε)."""
+
+    def formula(
+        g: jax.Array,
+        s: jax.Array,
+        learning_rate: jax.Array,
+        decay: jax.Array,
+        eps: jax.Array,
+        eps_root: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        s = decay * s + (1 - decay) * g**2
+        return -learning_rate * g / (root(s + eps_root) + eps), s
+
+    return for_each_array(formula, grads, state)
+
+
+# Adadelta ----------------------------------------------------------------------------------------
+
+
+def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> Optimizer:
+    """Steps in the parameter's own units: Δ = −√(d + ε) / √(s + ε) · g, θ ← θ + αΔ,
+
+        s ← ρs + (1 − ρ)g²        before Δ
+        d ← ρd + (1 − ρ)Δ²        after it
+
+    Mends RMSprop's unitless step: Δ is scaled by the steps of late, so no learning rate has to be
+    found (α = 1). It starts slowly, from √ε. Zeiler 2012, Algorithm 1.
+
+    >>> rule = adadelta(decay=0.75, eps=1.0)
+    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
+    Array([-1.4142135], dtype=float32)
+
+    Raises ValueError for a number that is negative or not finite, ε = 0, or ρ outside [0, 1).
+    """
+    number("adadelta", "learning_rate", learning_rate)
+    number("adadelta", "decay", decay, below=1)
+    number("adadelta", "eps", eps, above=0)  # from ε = 0 it would never start
+    init = Partial(_adadelta_init, learning_rate=learning_rate, decay=decay, eps=eps)
+    return Optimizer(init, adadelta_update)
+
+
+def _adadelta_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers, mean_square=0.0, mean_square_update=0.0)
+
+
+def adadelta_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """s ← ρs + (1 − ρ)g², Δ = −√(d + ε) / √(s + ε) · g, d ← ρd + (1 − ρ)Δ²."""
+
+    def formula(
+        g: jax.Array,
+        s: jax.Array,
+        d: jax.Array,
+        learning_rate: jax.Array,
+        decay: jax.Array,
+        eps: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        s = decay * s + (1 - decay) * g**2
+        change = -root(d + eps) / root(s + eps) * g
+        d = decay * d + (1 - decay) * change**2
+        return learning_rate * change, s, d
+
+    return for_each_array(formula, grads, state)
+
+
+# Adam --------------------------------------------------------------------------------------------
+
+
+def adam(
+    learning_rate: ArrayLike = 0.001,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+) -> Optimizer:
+    """Momentum and RMSprop, both freed of their zero start: θ ← θ − α·m̂ / (√(v̂ + ε_root) + ε),
+
+        m ← β₁m + (1 − β₁)g     m̂ = m / (1 − β₁ᵗ)      the mean of the gradient
+        v ← β₂v + (1 − β₂)g²    v̂ = v / (1 − β₂ᵗ)      the mean of its square
+
+    Mends RMSprop's noise (m averages it away) and its first steps (t counts from 1, so the first
+    step is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
+
+    >>> rule = adam(0.5)
+    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]    # −α · g/|g|
+    Array([-0.5,  0.5], dtype=float32)
+
+    Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
+    """
+    for name, value in {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root}.items():
+        number("adam", name, value)
+    for name, value in {"b1": b1, "b2": b2}.items():
+        number("adam", name, value, below=1)
+    numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
+    return Optimizer(Partial(_adam_init, **numbers), adam_update)
+
+
+def _adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers, m=0.0, v=0.0)
+
+
+def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², Δ = −α·m̂ / (√(v̂ + ε_root) + ε)."""
+    t = state.step + 1
+
+    def formula(
+        g: jax.Array,
+        m: jax.Array,
+        v: jax.Array,
+        learning_rate: jax.Array,
+        b1: jax.Array,
+        b2: jax.Array,
+        eps: jax.Array,
+        eps_root: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        m_hat = m / correction(b1, t)
+        v_hat = v / correction(b2, t)
+        return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
+
+    return for_each_array(formula, grads, state)

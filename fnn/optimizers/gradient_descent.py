@@ -1,0 +1,124 @@
+"""Down the slope: gradient descent, and the same with a velocity.
+
+    gradient_descent   a step against the gradient
+    momentum           mends: zigzag across a ravine, crawling along it
+    nesterov           mends: a velocity that overshoots, for it looks at the slope too late
+
+θ parameters, g gradient, α learning rate, μ momentum, v velocity.
+"""
+
+from typing import Any
+
+import chex
+import jax
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, fresh, number
+
+__all__ = ["gradient_descent", "momentum", "nesterov"]
+
+
+# Gradient descent --------------------------------------------------------------------------------
+
+
+def gradient_descent(learning_rate: ArrayLike = 0.01) -> Optimizer:
+    """A step against the gradient: θ ← θ − αg.
+
+    Cauchy 1847; on random batches, Robbins & Monro 1951.
+
+    >>> rule = gradient_descent(0.5)
+    >>> updates, _ = rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.array([1.0])))
+    >>> updates                                                      # −0.5 · 2
+    Array([-1.], dtype=float32)
+
+    Raises ValueError for a learning rate that is negative or not finite.
+    """
+    number("gradient_descent", "learning_rate", learning_rate)
+    return Optimizer(Partial(_init_still, learning_rate=learning_rate), gradient_descent_update)
+
+
+def _init_still(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers)
+
+
+def gradient_descent_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """Δ = −αg."""
+
+    def formula(g: jax.Array, learning_rate: jax.Array) -> tuple[jax.Array]:
+        return (-learning_rate * g,)
+
+    return for_each_array(formula, grads, state)
+
+
+# Momentum ----------------------------------------------------------------------------------------
+
+
+def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Optimizer:
+    """A ball rolling downhill: v ← μv + g, θ ← θ − αv.
+
+    Mends gradient descent in a ravine: what changes sign from step to step cancels in v, what keeps
+    its sign adds up, to 1/(1 − μ) times the step. Polyak 1964.
+
+    >>> rule = momentum(0.5, momentum=0.9)
+    >>> state = rule.init(jax.numpy.array([1.0]))
+    >>> _, state = rule.update(jax.numpy.array([2.0]), state)
+    >>> rule.update(jax.numpy.array([2.0]), state)[0]                # −0.5 · (0.9 · 2 + 2)
+    Array([-1.9], dtype=float32)
+
+    Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
+    """
+    number("momentum", "learning_rate", learning_rate)
+    number("momentum", "momentum", momentum, below=1)
+    init = Partial(_init_velocity, learning_rate=learning_rate, momentum=momentum)
+    return Optimizer(init, momentum_update)
+
+
+def _init_velocity(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers, velocity=0.0)
+
+
+def momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """v ← μv + g, Δ = −αv."""
+
+    def formula(
+        g: jax.Array, v: jax.Array, learning_rate: jax.Array, momentum: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        v = momentum * v + g
+        return -learning_rate * v, v
+
+    return for_each_array(formula, grads, state)
+
+
+# Nesterov ----------------------------------------------------------------------------------------
+
+
+def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Optimizer:
+    """Momentum that looks ahead: v ← μv + g, θ ← θ − α(g + μv).
+
+    Mends momentum's overshoot: the gradient is in effect taken where the velocity is about to
+    carry θ, so a rising slope brakes one step earlier. Nesterov 1983, in the form of
+    Sutskever et al. 2013, eq. 3-4, written for the looked-ahead parameters.
+
+    >>> rule = nesterov(0.5, momentum=0.9)
+    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.array([1.0])))[0]    # −0.5 · (2 + 0.9 · 2)
+    Array([-1.9], dtype=float32)
+
+    Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
+    """
+    number("nesterov", "learning_rate", learning_rate)
+    number("nesterov", "momentum", momentum, below=1)
+    init = Partial(_init_velocity, learning_rate=learning_rate, momentum=momentum)
+    return Optimizer(init, nesterov_update)
+
+
+def nesterov_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """v ← μv + g, Δ = −α(g + μv)."""
+
+    def formula(
+        g: jax.Array, v: jax.Array, learning_rate: jax.Array, momentum: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        v = momentum * v + g
+        return -learning_rate * (g + momentum * v), v
+
+    return for_each_array(formula, grads, state)

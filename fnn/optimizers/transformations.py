@@ -1,0 +1,142 @@
+"""What happens to a gradient before the rule: links of a chain."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from fnn.functions import accepted, as_partial
+from fnn.optimizers.rule import Optimizer, RuleState, check_same, fresh, number
+
+__all__ = ["chain", "clip_by_global_norm", "weight_decay"]
+
+SPARED = frozenset({"bias", "scale", "offset", "table"})  # by name: the number of axes says nothing
+
+
+# Links one after the other -----------------------------------------------------------------------
+
+
+def chain(*links: Optimizer) -> Optimizer:
+    """Rules one after the other, each given the updates of the one before: Δ = uₙ(… u₁(g)).
+
+    The last link is the rule with the learning rate; its state is the tuple of the links' states.
+    `chain` of equal links compiles once, whatever their numbers.
+
+    >>> rule = chain(clip_by_global_norm(1.0), weight_decay(0.0))
+    >>> rule.update(jnp.array([3.0, 4.0]), rule.init(jnp.zeros(2)), jnp.zeros(2))[0]
+    Array([0.6, 0.8], dtype=float32)
+
+    Raises TypeError for a link that is no optimizer.
+    """
+    if not links:
+        raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
+    for place, link in enumerate(links):
+        if not (hasattr(link, "init") and hasattr(link, "update")):
+            called = f" Call it: fnn.{link.__name__}(…)." if inspect.isfunction(link) else ""
+            raise TypeError(f"chain: link {place} expected an optimizer, got {link!r}.{called}")
+    init = Partial(_chain_init, *(as_partial(link.init) for link in links))
+    return Optimizer(init, _chained(tuple(link.update for link in links)))
+
+
+def _chain_init(*inits_and_params: Any) -> tuple[Any, ...]:
+    *inits, params = inits_and_params
+    return tuple(init(params) for init in inits)
+
+
+@functools.cache  # on the updates alone: chains that differ in their numbers are the same program
+def _chained(updates: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
+    return functools.partial(chain_update, updates)
+
+
+def chain_update(
+    links: tuple[Callable[..., Any], ...],
+    grads: Any,
+    state: tuple[Any, ...],
+    params: Any = None,
+    **extra: Any,
+) -> tuple[Any, tuple[Any, ...]]:
+    """g ← uᵢ(g), first to last; each link is given of `extra` what it takes."""
+    if not isinstance(state, tuple) or len(state) != len(links):
+        raise ValueError(f"chain expected the states of its {len(links)} links, got another state.")
+    states = []
+    for link, own in zip(links, state):
+        grads, own = link(grads, own, params, **accepted(link, extra))
+        states.append(own)
+    return grads, tuple(states)
+
+
+# Clipping ----------------------------------------------------------------------------------------
+
+
+def clip_by_global_norm(max_norm: ArrayLike) -> Optimizer:
+    """A gradient no longer than `max_norm`: g ← g · min(1, max_norm / ‖g‖), ‖g‖ over all arrays together.
+
+    Its direction stays. Pascanu et al. 2013, Algorithm 1.
+
+    >>> rule = clip_by_global_norm(1.0)
+    >>> rule.update(jnp.array([3.0, 4.0]), rule.init(jnp.zeros(2)))[0]              # ‖g‖ = 5
+    Array([0.6, 0.8], dtype=float32)
+
+    Raises ValueError where the norm is not above 0.
+    """
+    number("clip_by_global_norm", "max_norm", max_norm, above=0)
+    return Optimizer(Partial(_init_link, max_norm=max_norm), clip_by_global_norm_update)
+
+
+def _init_link(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return fresh(params, numbers)
+
+
+def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """g · min(1, max_norm / ‖g‖)."""
+    wide = [g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in jax.tree.leaves(grads)]
+    square = sum((jnp.sum(g**2) for g in wide), jnp.zeros((), jnp.float32))
+    limit = state.hyperparameters["max_norm"].astype(square.dtype)
+    too_long = square > limit**2
+    factor = jnp.where(too_long, limit / jnp.sqrt(jnp.where(too_long, square, 1)), 1)
+    updates = jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads)
+    return updates, state._replace(step=state.step + 1)
+
+
+# Decay -------------------------------------------------------------------------------------------
+
+
+def weight_decay(rate: ArrayLike) -> Optimizer:
+    """A pull of the weights to zero: g ← g + λθ, the gradient of ½λ‖θ‖².
+
+    What is named `bias`, `scale`, `offset` or `table` is spared. As a link before a rule it goes
+    through that rule's moments, as an L2 penalty does. Krogh & Hertz 1991.
+
+    >>> rule, weight = weight_decay(0.1), {"weight": jnp.array([2.0])}
+    >>> rule.update({"weight": jnp.array([1.0])}, rule.init(weight), weight)[0]
+    {'weight': Array([1.2], dtype=float32)}
+
+    Raises ValueError for a rate that is negative or not finite, or where `update` is given no params.
+    """
+    number("weight_decay", "rate", rate)
+    return Optimizer(Partial(_init_link, rate=rate), weight_decay_update)
+
+
+def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """g + λθ, for what is not spared."""
+    if params is None:
+        raise ValueError("weight_decay needs the parameters: optimizer.update(grads, state, params).")
+    check_same("gradients", grads, "parameters", params)
+    rate = state.hyperparameters["rate"]
+
+    def pulled(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:
+        return g if is_spared(path) else (g + rate * p).astype(g.dtype)
+
+    updates = jax.tree_util.tree_map_with_path(pulled, grads, params)
+    return updates, state._replace(step=state.step + 1)
+
+
+def is_spared(path: tuple[Any, ...]) -> bool:
+    """Whether what stands at this path of the parameters is spared from decay, by its name."""
+    return bool(SPARED.intersection(jax.tree_util.keystr(path, simple=True, separator="/").split("/")))

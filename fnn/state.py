@@ -1,0 +1,65 @@
+"""What a run carries from step to step, saves and resumes."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from fnn.layer import Layer
+from fnn.optimizers import Optimizer
+from fnn.parameters import trained
+
+__all__ = ["Best", "State", "start"]
+
+
+class Best(NamedTuple):
+    """The parameters with the lowest validation cost so far, and after how many epochs."""
+
+    params: chex.ArrayTree
+    cost: jax.Array
+    epoch: jax.Array
+
+
+class State(NamedTuple):
+    """All there is to carry, save and resume: a run continued from it gives the same bits.
+
+    `key` is the root of all random numbers and never changes; `epoch` counts the finished epochs;
+    `best` is None until a run is validated.
+    """
+
+    params: chex.ArrayTree
+    optimizer: chex.ArrayTree
+    key: chex.PRNGKey
+    epoch: jax.Array
+    best: Best | None = None
+
+
+def start(
+    network: Layer,
+    optimizer: Optimizer,
+    x: chex.ArrayTree,
+    *,
+    key: chex.PRNGKey,
+    params: chex.ArrayTree | None = None,
+) -> State:
+    """The state before the first step: θ ~ network.init (or the parameters given), the optimizer's zeros.
+
+    Of `x`, a batch (n, …) of inputs, only shapes and types are used.
+
+    >>> from fnn import adam, dense
+    >>> start(dense(3), adam(), jnp.ones((8, 2)), key=jax.random.key(0)).params["weight"].shape
+    (2, 3)
+    """
+    init_key, run_key = jax.random.split(key)
+    if params is None:
+        params = network.init(init_key, x)
+    return State(params, optimizer.init(trained(params)), run_key, jnp.zeros((), jnp.int32))
+
+
+def watched(state: State) -> State:
+    """The state with a place for the best parameters, for a run that is validated."""
+    if state.best is not None:
+        return state
+    infinite = jnp.full((), jnp.inf, jnp.result_type(float))
+    return state._replace(best=Best(state.params, infinite, state.epoch))

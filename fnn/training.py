@@ -1,0 +1,234 @@
+"""Training is a fold: one step, an epoch of steps, epochs until enough. All pure.
+
+step    forward → cost → backward → optimise      one turn of the wheel
+epoch   scan(step) over shuffled batches
+train   epochs, compiled as one program: validation, early stopping and history inside
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from fnn.evaluation import forward_in_blocks
+from fnn.functions import accepted
+from fnn.layer import Layer, shapes
+from fnn.objective import Function, Objective, cost_of
+from fnn.optimizers import Optimizer, apply_updates
+from fnn.parameters import merge, trained
+from fnn.state import Best, State, watched
+
+__all__ = ["epoch", "step", "train"]
+
+
+# One turn of the wheel ---------------------------------------------------------------------------
+
+
+def step(
+    network: Layer,
+    cost: Function,
+    optimizer: Optimizer,
+    state: State,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    key: chex.PRNGKey,
+    sample_weight: ArrayLike | None = None,
+    penalty: Function | None = None,
+) -> tuple[State, jax.Array]:
+    """One turn of the wheel on one batch: forward, cost, backward, optimise.
+
+        ŷ = forward_train(θ, x)    c = cost(ŷ, y) + penalty(θ)    g = ∂c/∂θ    θ ← θ + update(g)
+
+    Returns the state after it and the cost before it. `key` is for this step's random numbers.
+
+    >>> from fnn import dense, gradient_descent, mse, start
+    >>> line, rule, x = dense(1), gradient_descent(0.1), jnp.ones((4, 1))
+    >>> state = start(line, rule, x, key=jax.random.key(0))
+    >>> after, cost = step(line, mse, rule, state, x, 5 * x, jax.random.key(1))
+    >>> bool(mse(line.forward(after.params, x), 5 * x) < cost)
+    True
+    """
+    objective = Objective(
+        lambda learns: network.forward_train(merge(learns, state.params), x, key)[0],
+        lambda predictions: cost_of(cost, predictions, y, sample_weight),
+        penalty,
+    )
+
+    def forward(learns: chex.ArrayTree) -> tuple[jax.Array, chex.ArrayTree]:
+        predictions, moved = network.forward_train(merge(learns, state.params), x, key)
+        _one_a_row(predictions, x)
+        return objective.total(learns, predictions), moved
+
+    learns = trained(state.params)
+    (value, moved), grads = jax.value_and_grad(forward, has_aux=True)(learns)
+    extra = accepted(optimizer.update, {"value": value, "grad": grads, "value_fn": objective})
+    updates, memory = optimizer.update(grads, state.optimizer, learns, **extra)
+    params = merge(apply_updates(learns, updates), moved)  # of what moved, only the untrained part
+    return state._replace(params=params, optimizer=memory), value
+
+
+def _one_a_row(predictions: chex.ArrayTree, x: chex.ArrayTree) -> None:
+    n = jax.tree.leaves(x)[0].shape[0]
+    if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(predictions)):
+        raise ValueError(
+            f"expected one prediction for each of {n} rows, got predictions of {shapes(predictions)} from "
+            f"an input of {shapes(x)}. A single column of features goes in as x[:, None]; layers keep the "
+            "leading axis."
+        )
+
+
+def epoch(
+    network: Layer,
+    cost: Function,
+    optimizer: Optimizer,
+    state: State,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    *,
+    batch_size: int = 32,
+    sample_weight: ArrayLike | None = None,
+    penalty: Function | None = None,
+) -> tuple[State, jax.Array]:
+    """Every row once, in a random order, so steps = ⌈n / batch_size⌉; the last batch holds what is left.
+
+    Returns the state after it and the mean of the steps' costs, weighted as their rows are. Random
+    numbers come from the state's key by `fold_in` of the epoch, then of the step in it.
+
+    >>> from fnn import adam, dense, mse, start
+    >>> x = jnp.ones((10, 2))
+    >>> state = start(dense(1), adam(), x, key=jax.random.key(0))
+    >>> state, cost = epoch(dense(1), mse, adam(), state, x, x[:, :1], batch_size=4)
+    >>> int(state.epoch), int(state.optimizer.step)
+    (1, 3)
+    """
+    data = jax.tree.map(jnp.asarray, (x, y, sample_weight))
+    n = jax.tree.leaves(x)[0].shape[0]
+    shuffle_key, step_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+    whole, left = divmod(n, min(batch_size, n))
+    order = None if n <= batch_size else jax.random.permutation(shuffle_key, n)
+
+    def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[jax.Array, jax.Array]]:
+        batch = data
+        if order is not None:
+            rows = jax.lax.dynamic_slice_in_dim(order, place * batch_size, size)
+            batch = jax.tree.map(lambda a: a[rows], data)
+        key = jax.random.fold_in(step_key, place)
+        x, y, weight = batch
+        state, value = step(network, cost, optimizer, state, x, y, key, weight, penalty)
+        return state, (value, jnp.float32(size) if weight is None else jnp.sum(weight))
+
+    size = min(batch_size, n)
+    state, (values, weights) = jax.lax.scan(
+        lambda state, place: turn(state, place, size), state, jnp.arange(whole)
+    )
+    if left:
+        state, (value, weight) = turn(state, whole, left)
+        values, weights = jnp.append(values, value), jnp.append(weights, weight)
+    total = weights.sum()
+    mean = jnp.where(total == 0, 0, (values * weights).sum() / jnp.where(total == 0, 1, total))
+    return state._replace(epoch=state.epoch + 1), mean
+
+
+# Many epochs -------------------------------------------------------------------------------------
+
+
+def train(
+    network: Layer,
+    cost: Function,
+    optimizer: Optimizer,
+    state: State,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    *,
+    epochs: int | jax.Array,
+    batch_size: int = 32,
+    sample_weight: ArrayLike | None = None,
+    penalty: Function | None = None,
+    validation: tuple[Any, ...] | None = None,
+    metrics: Mapping[str, Function] | None = None,
+    patience: ArrayLike | None = None,
+    capacity: int | None = None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Epochs in one compiled loop: state ← epoch(state), so many times; and the history, (epochs,) each.
+
+    `validation` is (x, y) or (x, y, sample_weight): after each epoch its cost and metrics are taken,
+    and the best parameters kept; training ends when the cost has not fallen for `patience` epochs.
+    The history has `capacity` rows (by default `epochs`), of which as many are filled as epochs were
+    made: `epochs` may be traced, so that another number compiles nothing, and then needs a capacity.
+    Prechelt 1998, on when to stop.
+
+    >>> from fnn import adam, dense, mse, start
+    >>> x = jnp.ones((10, 2))
+    >>> state = start(dense(1), adam(), x, key=jax.random.key(0))
+    >>> state, history = train(dense(1), mse, adam(), state, x, x[:, :1], epochs=3)
+    >>> history["cost"].shape
+    (3,)
+    """
+    if validation is not None:
+        state = watched(state)
+    rows = int(epochs) if capacity is None else capacity
+
+    def measure(state: State) -> dict[str, jax.Array]:
+        if validation is None:
+            return {}
+        return measured(network, {"cost": cost, **(metrics or {})}, state.params, *validation)
+
+    def going(carry: tuple[Any, State, Any]) -> jax.Array:
+        done, state, _ = carry
+        return (done < epochs) & ~_stalled(state, patience)
+
+    def turn(carry: tuple[Any, State, Any]) -> tuple[Any, State, Any]:
+        done, state, history = carry
+        state, value = epoch(
+            network, cost, optimizer, state, x, y,
+            batch_size=batch_size, sample_weight=sample_weight, penalty=penalty,
+        )  # fmt: skip
+        row = {"cost": value, **measure(state)}
+        if state.best is not None and validation is not None:
+            candidate = Best(state.params, row["validation_cost"], state.epoch)
+            state = state._replace(best=_better(state.best, candidate))
+        history = jax.tree.map(lambda h, r: h.at[done].set(r), history, row)
+        return done + 1, state, history
+
+    number = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    row = {"cost": number, **jax.eval_shape(measure, state)}
+    history = jax.tree.map(lambda r: _nothing((rows, *r.shape), r.dtype), row)
+    _, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), state, history))
+    return state, history
+
+
+def measured(
+    network: Layer,
+    metrics: Mapping[str, Function],
+    params: chex.ArrayTree,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    sample_weight: ArrayLike | None = None,
+) -> dict[str, jax.Array]:
+    """Each metric over all validation rows at once (a mean of batch means would be another number)."""
+    predictions = forward_in_blocks(network, params, x)
+    return {
+        f"validation_{name}": jnp.asarray(cost_of(metric, predictions, y, sample_weight))
+        for name, metric in metrics.items()
+    }
+
+
+def _stalled(state: State, patience: ArrayLike | None) -> jax.Array:
+    """Whether the validation cost has not fallen for `patience` epochs."""
+    if patience is None or state.best is None:
+        return jnp.bool_(False)
+    return state.epoch - state.best.epoch >= patience
+
+
+def _better(old: Best, new: Best) -> Best:
+    """The one with the lower cost; the earlier one where they are equal."""
+    lower = new.cost < old.cost
+    return jax.tree.map(lambda n, o: jnp.where(lower, n, o).astype(o.dtype), new, old)
+
+
+def _nothing(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    empty = jnp.nan if jnp.issubdtype(dtype, jnp.floating) else 0
+    return jnp.full(shape, empty, dtype)

@@ -1,0 +1,295 @@
+"""Oracles: every formula of fnn once more, in plain NumPy float64, written from its source.
+
+Optimizers act on one flat array, `(g, theta, memory, t, **numbers) -> (new theta, new memory)`,
+with t = 1 at the first step and `start` giving the memory before it. Costs and metrics walk over
+their entries in explicit loops.
+"""
+
+import re
+
+import numpy as np
+
+MOMENTS = {
+    "gradient_descent": (),
+    "momentum": ("velocity",),
+    "nesterov": ("velocity",),
+    "adagrad": ("total",),
+    "rmsprop": ("mean_square",),
+    "adadelta": ("mean_square", "mean_square_update"),
+    "adam": ("m", "v"),
+}
+
+
+def start(name, theta, **numbers):
+    """Memory before the first step: zeros; Adagrad's total starts at `initial`."""
+    return {moment: np.full(theta.shape, numbers.get("initial", 0.0)) for moment in MOMENTS[name]}
+
+
+# An asymmetric objective of eight parameters: badly scaled, tilted, not quadratic. The gradient of
+# the third is exactly zero always, of the sixth in every other step, of the last where it is < 0.
+CURVATURE = np.array([1e-3, 0.05, 0.0, 0.7, 3.0, 10.0, 40.0, 2.0])
+CENTRE = np.array([3.0, -2.0, 0.5, 0.25, -1.0, 1.5, -0.125, 0.0])
+TILT = np.array([0.01, -0.2, 0.0, 0.3, 0.5, -1.0, 2.0, 0.0])
+ALTERNATING, RECTIFIED = np.eye(8)[5], np.eye(8)[7]
+START = np.array([0.5, -0.25, 1.0, 2.0, -1.5, 0.75, 0.375, 0.5])
+
+
+def slope(theta, t):
+    """Gradient of the objective at theta (…, 8) in step t, for NumPy and JAX alike."""
+    constants = CURVATURE, CENTRE, TILT, ALTERNATING, RECTIFIED
+    curvature, centre, tilt, alternating, rectified = (c.astype(theta.dtype) for c in constants)
+    smooth = curvature * (theta - centre + 0.1 * (theta - centre) ** 3) + tilt
+    gate = (1 - alternating * (t % 2)) * (1 - rectified * (theta < 0))
+    return (smooth * gate).astype(theta.dtype)
+
+
+def walk(rule, name, numbers, steps):
+    """Gradients, parameters before each step and after the last, memories, each stacked by step."""
+    theta, memory = START, start(name, START, **numbers)
+    gradients, path, memories = [], [theta], [memory]
+    for t in range(1, steps + 1):
+        gradients.append(slope(theta, t))
+        theta, memory = rule(gradients[-1], theta, memory, t, **numbers)
+        path.append(theta)
+        memories.append(memory)
+    stacked = {key: np.stack([memory[key] for memory in memories]) for key in memory}
+    return np.stack(gradients), np.stack(path), stacked
+
+
+def says(*parts):
+    """A pattern for messages in which all of the parts stand, in any order."""
+    return "(?s)" + "".join(f"(?=.*{re.escape(part)})" for part in parts)
+
+
+def gradient_descent(g, theta, memory, t, learning_rate=0.01):
+    """Cauchy (1847), Robbins and Monro (1951)."""
+    return theta - learning_rate * g, memory
+
+
+def momentum(g, theta, memory, t, learning_rate=0.01, momentum=0.9):
+    """Polyak (1964); Sutskever et al. (2013), eq. 1 and 2, with the rate outside v."""
+    v = momentum * memory["velocity"] + g
+    return theta - learning_rate * v, {"velocity": v}
+
+
+def nesterov(g, theta, memory, t, learning_rate=0.01, momentum=0.9):
+    """Nesterov (1983) in the look-ahead variables of Bengio et al. (2013), section 3.5."""
+    v = momentum * memory["velocity"] + g
+    return theta - learning_rate * (g + momentum * v), {"velocity": v}
+
+
+def adagrad(g, theta, memory, t, learning_rate=0.01, eps=1e-10, eps_root=0.0, initial=0.0):
+    """Duchi, Hazan and Singer (2011), fig. 1, diagonal form."""
+    total = memory["total"] + g**2
+    return theta - learning_rate * g / (np.sqrt(total + eps_root) + eps), {"total": total}
+
+
+def rmsprop(g, theta, memory, t, learning_rate=0.001, decay=0.9, eps=1e-8, eps_root=0.0):
+    """Tieleman and Hinton (2012), lecture 6.5, slide 29."""
+    s = decay * memory["mean_square"] + (1 - decay) * g**2
+    return theta - learning_rate * g / (np.sqrt(s + eps_root) + eps), {"mean_square": s}
+
+
+def adadelta(g, theta, memory, t, learning_rate=1.0, decay=0.95, eps=1e-6):
+    """Zeiler (2012), algorithm 1; the rate multiplies the step, not what is remembered of it."""
+    s = decay * memory["mean_square"] + (1 - decay) * g**2
+    step = -np.sqrt(memory["mean_square_update"] + eps) / np.sqrt(s + eps) * g
+    d = decay * memory["mean_square_update"] + (1 - decay) * step**2
+    return theta + learning_rate * step, {"mean_square": s, "mean_square_update": d}
+
+
+def adam(g, theta, memory, t, learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0):
+    """Kingma and Ba (2015), algorithm 1."""
+    m = b1 * memory["m"] + (1 - b1) * g
+    v = b2 * memory["v"] + (1 - b2) * g**2
+    m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
+    return theta - learning_rate * m_hat / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v}
+
+
+def corrected_rmsprop(g, theta, memory, t, learning_rate=0.001, decay=0.999, eps=1e-8):
+    """RMSProp with the bias correction of Kingma and Ba (2015), section 3."""
+    s = decay * memory["mean_square"] + (1 - decay) * g**2
+    return theta - learning_rate * g / (np.sqrt(s / (1 - decay**t)) + eps), {"mean_square": s}
+
+
+def clip_by_global_norm(g, max_norm):
+    """Pascanu, Mikolov and Bengio (2013), algorithm 1; g holds all leaves, flat."""
+    norm = np.sqrt(sum(float(entry) ** 2 for entry in g))
+    return g if norm <= max_norm else g * (max_norm / norm)
+
+
+def weight_decay(g, theta, rate, decayed=True):
+    """Krogh and Hertz (1992): g + λθ, where `decayed` (true or a mask) says so."""
+    return g + rate * theta * decayed
+
+
+def weighted_mean(losses, sample_weight=None):
+    """Σ wℓ / Σ w over all entries, w read by the leading axes; 0 where there is no weight."""
+    losses, total, weight = np.asarray(losses, np.float64), 0.0, 0.0
+    for index in np.ndindex(losses.shape):
+        w = 1.0 if sample_weight is None else float(sample_weight[index[: np.ndim(sample_weight)]])
+        total, weight = total + w * losses[index], weight + w
+    return total / weight if weight else 0.0
+
+
+def _each(loss, predictions, targets):
+    """The array of loss(prediction, target), entry by entry."""
+    predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
+    assert predictions.shape == targets.shape
+    losses = np.empty(predictions.shape)
+    for index in np.ndindex(predictions.shape):
+        losses[index] = loss(predictions[index], targets[index])
+    return losses
+
+
+def mse(predictions, targets, sample_weight=None):
+    """Legendre (1805); Bishop (2006), eq. 1.2, as a mean and not halved."""
+    return weighted_mean(_each(lambda p, y: (p - y) ** 2, predictions, targets), sample_weight)
+
+
+def rmse(predictions, targets, sample_weight=None):
+    """Bishop (2006), eq. 1.3, as a mean: √mse."""
+    return np.sqrt(mse(predictions, targets, sample_weight))
+
+
+def mae(predictions, targets, sample_weight=None):
+    """Boscovich (1757), Laplace (1793): least absolute deviations, as a mean."""
+    return weighted_mean(_each(lambda p, y: abs(p - y), predictions, targets), sample_weight)
+
+
+def huber(predictions, targets, sample_weight=None, delta=1.0):
+    """Huber (1964): ρ(e) = e²/2 near zero, δ(|e| − δ/2) far from it."""
+
+    def loss(prediction, target):
+        error = abs(prediction - target)
+        return error**2 / 2 if error <= delta else delta * (error - delta / 2)
+
+    return weighted_mean(_each(loss, predictions, targets), sample_weight)
+
+
+def binary_cross_entropy(logits, targets, sample_weight=None, label_smoothing=0.0, positive_weight=1.0):
+    """Bishop (2006), eq. 4.90, y = σ(z); smoothing: Szegedy et al. (2016), section 7, K = 2."""
+
+    def loss(z, y):
+        y = (1 - label_smoothing) * y + label_smoothing / 2
+        return positive_weight * y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)
+
+    return weighted_mean(_each(loss, logits, targets), sample_weight)
+
+
+def one_hot(targets, classes):
+    """Ids (…) as one-hot rows (…, classes); Bishop (2006), eq. 4.1."""
+    return np.eye(classes)[np.asarray(targets)]
+
+
+def softmax_cross_entropy(logits, targets, sample_weight=None, label_smoothing=0.0, class_weight=None):
+    """Bishop (2006), eq. 4.108; smoothing: Szegedy et al. (2016), section 7."""
+    logits = np.asarray(logits, np.float64)
+    classes = logits.shape[-1]
+    rows = np.asarray(targets, np.float64) if np.shape(targets) == logits.shape else one_hot(targets, classes)
+    losses, weights = np.empty(logits.shape[:-1]), np.empty(logits.shape[:-1])
+    for index in np.ndindex(losses.shape):
+        z, y = logits[index], rows[index]
+        log_p = z - z.max() - np.log(sum(np.exp(z - z.max())))
+        smooth = (1 - label_smoothing) * y + label_smoothing / classes
+        losses[index] = -sum(smooth[k] * log_p[k] for k in range(classes))
+        weights[index] = 1.0 if sample_weight is None else sample_weight[index[: np.ndim(sample_weight)]]
+        weights[index] *= 1.0 if class_weight is None else sum(y[k] * class_weight[k] for k in range(classes))
+    return weighted_mean(losses, weights)
+
+
+def central_differences(function, x, h=1e-6):
+    """∂f/∂xᵢ ≈ (f(x + heᵢ) − f(x − heᵢ)) / 2h; Nocedal and Wright (2006), section 8.1."""
+    x = np.asarray(x, np.float64)
+    slopes = np.empty(x.shape)
+    for index in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[index] += h
+        down[index] -= h
+        slopes[index] = (function(up) - function(down)) / (2 * h)
+    return slopes
+
+
+def decide(predictions, targets):
+    """True and predicted class, by largest logit, or logit > 0; Bishop (2006), section 1.5."""
+    predictions, targets = np.asarray(predictions), np.asarray(targets)
+    if targets.shape != predictions.shape:
+        return targets.ravel(), predictions.argmax(-1).ravel()
+    if predictions.ndim == 1 or predictions.shape[-1] == 1:
+        return targets.astype(int).ravel(), (predictions > 0).astype(int).ravel()
+    return targets.argmax(-1).ravel(), predictions.argmax(-1).ravel()
+
+
+def accuracy(predictions, targets, sample_weight=None):
+    """The weighted share of right decisions; Bishop (2006), eq. 1.78 counts the others."""
+    true, predicted = decide(predictions, targets)
+    weights = np.ones(true.shape) if sample_weight is None else np.ravel(sample_weight)
+    right = sum(w for w, a, b in zip(weights, true, predicted, strict=True) if a == b)
+    return right / sum(weights)
+
+
+def confusion_matrix(predictions, targets, sample_weight=None):
+    """Weight of the rows of true class i taken for class j; Stehman (1997)."""
+    true, predicted = decide(predictions, targets)
+    binary = np.shape(predictions) == np.shape(targets) and (
+        np.ndim(targets) == 1 or np.shape(targets)[-1] == 1
+    )
+    classes = 2 if binary else np.shape(predictions)[-1]
+    matrix = np.zeros((classes, classes))
+    weights = np.ones(true.shape) if sample_weight is None else np.ravel(sample_weight)
+    for w, i, j in zip(weights, true, predicted, strict=True):
+        matrix[i, j] += w
+    return matrix
+
+
+def r2_score(predictions, targets, sample_weight=None):
+    """Wright (1921): the mean over the outputs of 1 − Σw(y−ŷ)² / Σw(y−ȳ)²."""
+    rows = len(targets)
+    predictions, targets = np.reshape(predictions, (rows, -1)), np.reshape(targets, (rows, -1))
+    weights = np.ones(rows) if sample_weight is None else sample_weight
+    scores = []
+    for p, y in zip(predictions.T, targets.T, strict=True):
+        mean = sum(weights * y) / sum(weights)
+        missed, spread = sum(weights * (y - p) ** 2), sum(weights * (y - mean) ** 2)
+        scores.append(1 - missed / spread if spread else float(missed == 0))
+    return float(np.mean(scores))
+
+
+def mlp_forward(layers, x, hidden="tanh"):
+    """[x, a₁, …, z_L] of layers [(W (in, out), b (out,)), …], the last linear; Nielsen, eq. 25."""
+    activate = {"tanh": np.tanh, "relu": lambda z: np.where(z > 0, z, 0.0)}[hidden]
+    activations = [np.asarray(x, np.float64)]
+    for number, (weight, bias) in enumerate(layers, start=1):
+        z = activations[-1] @ weight + bias
+        activations.append(z if number == len(layers) else activate(z))
+    return activations
+
+
+def output_error(outputs, targets, cost):
+    """Cost and ∂C/∂z_L: (softmax(z) − y)/n or 2(z − y)/(n·out); Bishop (2006), eq. 5.18."""
+    if cost == "mse":
+        return mse(outputs, targets), 2 * (outputs - targets) / outputs.size
+    exponentials = np.exp(outputs - outputs.max(-1, keepdims=True))
+    p = exponentials / exponentials.sum(-1, keepdims=True)
+    delta = (p - one_hot(targets, outputs.shape[-1])) / len(outputs)
+    return softmax_cross_entropy(outputs, targets), delta
+
+
+def mlp_backward(layers, activations, delta, hidden="tanh"):
+    """[(∂C/∂W, ∂C/∂b), …] and [δ₁, …, δ_L] from δ_L; Nielsen, BP2 to BP4."""
+    grads, deltas = [], [delta]
+    for number in range(len(layers) - 1, -1, -1):
+        a = activations[number]
+        grads.insert(0, (a.T @ deltas[0], deltas[0].sum(0)))
+        if number > 0:
+            slope = 1 - a**2 if hidden == "tanh" else (a > 0).astype(np.float64)
+            deltas.insert(0, (deltas[0] @ layers[number][0].T) * slope)
+    return grads, deltas
+
+
+def mlp(layers, x, targets, hidden="tanh", cost="softmax_cross_entropy"):
+    """Cost, gradients, activations and deltas of a perceptron; Bishop (2006), section 5.3."""
+    activations = mlp_forward(layers, x, hidden)
+    value, delta = output_error(activations[-1], targets, cost)
+    grads, deltas = mlp_backward(layers, activations, delta, hidden)
+    return value, grads, activations, deltas

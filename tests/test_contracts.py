@@ -1,0 +1,152 @@
+"""Contracts over everything public: it runs under jit, vmap and grad, and lowers for every platform."""
+
+import chex
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)), jnp.float32)
+Z = jnp.asarray(np.random.default_rng(1).normal(size=(6, 3)), jnp.float32)
+IDS = jnp.array([0, 1, 2, 0, 1, 2])
+BINARY = (Z > 0).astype(jnp.float32)
+NETWORK = fnn.serial(fnn.dense(5), jnp.tanh, fnn.dense(3))
+PARAMS = NETWORK.init(jax.random.key(0), X)
+RULE = fnn.adam()
+STATE = fnn.start(NETWORK, RULE, X, key=jax.random.key(1))
+COST = fnn.softmax_cross_entropy
+
+
+def layer(built):
+    """A layer's forward as a function of x, with fixed parameters."""
+    params = built.init(jax.random.key(2), X)
+    return lambda x: built.forward(params, x), X
+
+
+def rule(built):
+    """A rule's update as a function of the gradient."""
+    params = jnp.ones((6, 4))
+    state = built.init(params)
+    return lambda g: built.update(g, state, params)[0], X
+
+
+def shared(net, x):
+    return net.body(net.body(x))
+
+
+# A function of one array of floats, that array, and whether it has a slope.
+ARRAYS = {
+    "dense": (*layer(fnn.dense(3)), True),
+    "dropout": (*layer(fnn.dropout(0.5)), True),
+    "flatten": (*layer(fnn.flatten(1)), True),
+    "serial": (*layer(NETWORK), True),
+    "residual": (*layer(fnn.residual(fnn.dense(4))), True),
+    "parallel": (*layer(fnn.parallel(fnn.dense(2), jnp.sin)), True),
+    "repeat": (*layer(fnn.repeat(2, fnn.dense(4))), True),
+    "freeze": (*layer(fnn.freeze(fnn.dense(3))), True),
+    "precision": (*layer(fnn.precision(fnn.dense(3), jnp.bfloat16)), True),
+    "wire": (*layer(fnn.wire(shared, body=fnn.dense(4))), True),
+    "layer": (*layer(fnn.layer(lambda key, x: (), lambda params, x: 2 * x, name="twice")), True),
+    "mse": (lambda z: fnn.mse(z, BINARY), Z, True),
+    "rmse": (lambda z: fnn.rmse(z, BINARY), Z, True),
+    "mae": (lambda z: fnn.mae(z, BINARY), Z, True),
+    "huber": (lambda z: fnn.huber(z, BINARY), Z, True),
+    "binary_cross_entropy": (lambda z: fnn.binary_cross_entropy(z, BINARY), Z, True),
+    "softmax_cross_entropy": (lambda z: COST(z, IDS), Z, True),
+    "accuracy": (lambda z: fnn.accuracy(z, IDS), Z, False),
+    "confusion_matrix": (lambda z: fnn.confusion_matrix(z, IDS), Z, False),
+    "r2_score": (lambda z: fnn.r2_score(z, BINARY), Z, True),
+    "gradient_descent": (*rule(fnn.gradient_descent()), True),
+    "momentum": (*rule(fnn.momentum()), True),
+    "nesterov": (*rule(fnn.nesterov()), True),
+    "adagrad": (*rule(fnn.adagrad()), True),
+    "rmsprop": (*rule(fnn.rmsprop()), True),
+    "adadelta": (*rule(fnn.adadelta()), True),
+    "adam": (*rule(fnn.adam()), True),
+    "chain": (*rule(fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())), True),
+    "clip_by_global_norm": (*rule(fnn.clip_by_global_norm(1.0)), True),
+    "weight_decay": (*rule(fnn.weight_decay(0.1)), True),
+    "apply_updates": (lambda x: fnn.apply_updates({"a": x}, {"a": X}), X, True),
+    "trained": (lambda x: fnn.trained({"weight": x, "frozen": x}), X, True),
+    "merge": (lambda x: fnn.merge({"a": x, "b": None}, {"a": X, "b": 2 * x}), X, True),
+    "loss": (lambda x: fnn.loss(NETWORK, COST)(PARAMS, x, IDS), X, True),
+    "Objective": (lambda x: fnn.Objective(jnp.sin, jnp.mean, lambda p: jnp.sum(p**2))(x), X, True),
+    "start": (lambda x: fnn.start(NETWORK, RULE, x, key=jax.random.key(0)).params, X, True),
+    "step": (lambda x: fnn.step(NETWORK, COST, RULE, STATE, x, IDS, jax.random.key(3))[1], X, True),
+    "epoch": (lambda x: fnn.epoch(NETWORK, COST, RULE, STATE, x, IDS, batch_size=4)[1], X, True),
+    "train": (lambda x: fnn.train(NETWORK, COST, RULE, STATE, x, IDS, epochs=2)[1]["cost"], X, False),
+    "predict": (lambda x: fnn.predict(NETWORK, PARAMS, x), X, True),
+    "one_hot": (lambda x: x @ jnp.ones((4, 3)) * fnn.one_hot(IDS, 3), X, True),
+    "split": (lambda x: fnn.split(jax.random.key(0), x), X, True),
+    "standardize": (lambda x: fnn.standardize(x)(x), X, True),
+    "Standardizer": (fnn.standardize(np.asarray(X)).inverse, X, True),
+}
+# What lives on the host (text, files, loops that watch), and what is a value or an error.
+HOST = {"encode", "labels", "evaluate", "fit", "save", "load", "summary"}
+VALUES = {
+    "Best",
+    "Encoder",
+    "Fitted",
+    "Labels",
+    "Layer",
+    "LayerError",
+    "Optimizer",
+    "Report",
+    "RuleState",
+    "State",
+}
+
+
+def test_the_table_has_everything_public():
+    assert set(ARRAYS) | HOST | VALUES == set(fnn.__all__)
+    assert not set(ARRAYS) & (HOST | VALUES)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_it_gives_the_same_under_jit(name):
+    function, x, _ = ARRAYS[name]
+    with jax.checking_leaks():
+        coarse = 1e-2 if name == "precision" else 1e-6  # bfloat16 rounds at other places when fused
+        chex.assert_trees_all_close(jax.jit(function)(x), function(x), rtol=10 * coarse, atol=coarse)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_it_gives_the_same_under_vmap(name):
+    function, x, _ = ARRAYS[name]
+    together = jax.vmap(function)(jnp.stack([x, 2 * x]))
+    alone = jax.tree.map(lambda *y: jnp.stack(y), function(x), function(2 * x))
+    chex.assert_trees_all_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, slope) in ARRAYS.items() if slope])
+def test_its_slope_is_finite(name):
+    function, x, _ = ARRAYS[name]
+    total = lambda x: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(x)))
+    assert jnp.isfinite(jax.grad(total)(x)).all()
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+def test_the_compiled_training_lowers_for_every_platform(platform):
+    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())
+    network = fnn.serial(fnn.dense(5), jax.nn.relu, fnn.dropout(0.5), fnn.dense(3))
+    state = fnn.start(network, rule, X, key=jax.random.key(1))
+
+    def run(state, x, y, epochs):
+        return fnn.train(network, COST, rule, state, x, y, epochs=epochs, batch_size=4, capacity=8)
+
+    exported = jax.export.export(jax.jit(run), platforms=[platform])(state, X, IDS, jnp.int32(3))
+    assert exported.platforms == (platform,) and len(exported.mlir_module_serialized) > 0
+
+
+def test_rank_promotion_is_never_needed():
+    with jax.numpy_rank_promotion("raise"):
+        rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(0.1), fnn.adam())
+        state = fnn.start(NETWORK, rule, X, key=jax.random.key(1))
+        for cost, y in ((COST, IDS), (fnn.mse, Z), (fnn.binary_cross_entropy, BINARY)):
+            weights = jnp.ones(6)
+            fnn.epoch(NETWORK, cost, rule, state, X, y, batch_size=4, sample_weight=weights)
+        fnn.confusion_matrix(Z, IDS, jnp.ones(6))
+        fnn.r2_score(Z, BINARY, jnp.ones(6))

@@ -1,0 +1,289 @@
+"""Costs: each equals its formula, in value and gradient, and refuses what would broadcast."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from oracles import says
+
+import fnn
+
+CLASS_WEIGHT = (0.5, 2.0, 1.25)
+FORMS = [  # cost, what its targets are, options
+    ("mse", "real", {}),
+    ("rmse", "real", {}),
+    ("mae", "real", {}),
+    ("huber", "real", {}),
+    ("huber", "real", {"delta": 0.3}),
+    ("binary_cross_entropy", "binary", {}),
+    ("binary_cross_entropy", "probability", {"label_smoothing": 0.1}),
+    ("binary_cross_entropy", "binary", {"positive_weight": 3.0}),
+    ("binary_cross_entropy", "binary", {"label_smoothing": 0.2, "positive_weight": 0.5}),
+    ("softmax_cross_entropy", "ids", {}),
+    ("softmax_cross_entropy", "probabilities", {}),
+    ("softmax_cross_entropy", "ids", {"label_smoothing": 0.1}),
+    ("softmax_cross_entropy", "ids", {"class_weight": CLASS_WEIGHT}),
+    ("softmax_cross_entropy", "probabilities", {"class_weight": CLASS_WEIGHT}),
+    ("softmax_cross_entropy", "ids", {"label_smoothing": 0.2, "class_weight": CLASS_WEIGHT}),
+]
+every_form = pytest.mark.parametrize(("name", "kind", "options"), FORMS)
+PLAIN = [(name, kind) for name, kind, options in FORMS if not options]
+every_cost = pytest.mark.parametrize(("name", "kind"), PLAIN)
+ELEMENTWISE = ["mse", "rmse", "mae", "huber", "binary_cross_entropy"]
+COSTS = [*ELEMENTWISE, "softmax_cross_entropy"]
+
+
+def example(kind, shape, seed=0):
+    """Predictions of a shape, targets of a kind, one weight for each entry of what is compared."""
+    draw = np.random.default_rng(seed)
+    predictions = draw.normal(size=shape) * 2
+    rows = draw.uniform(0.1, 1.0, size=shape)
+    targets = {
+        "real": draw.normal(size=shape),
+        "binary": draw.integers(0, 2, size=shape).astype(float),
+        "probability": draw.uniform(size=shape),
+        "ids": draw.integers(0, shape[-1], size=shape[:-1], dtype=np.int32),
+        "probabilities": rows / rows.sum(-1, keepdims=True),
+    }[kind]
+    compared = shape[:-1] if kind in ("ids", "probabilities") else shape
+    return predictions, targets, draw.uniform(0.2, 2.0, size=compared)
+
+
+def prefixes(weights):
+    """None, (n,), (n, t), …: a weight for every number of leading axes."""
+    leading = range(1, weights.ndim + 1)
+    return [None, *(weights[(slice(None),) * k + (0,) * (weights.ndim - k)] for k in leading)]
+
+
+def numbers_of(options):
+    return {name: jnp.asarray(number) for name, number in options.items()}
+
+
+# --- oracles
+
+
+@every_form
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3)], ids=str)
+def test_value_and_gradient_equal_the_formula(name, kind, options, shape, x64):
+    cost, oracle = getattr(fnn, name), getattr(oracles, name)
+    predictions, targets, weights = example(kind, shape)
+
+    @jax.jit
+    def values_and_gradients(predictions, targets, weights):
+        one = jax.value_and_grad(lambda p, w: cost(p, targets, w, **numbers_of(options)))
+        return [one(predictions, w) for w in weights]
+
+    with x64():
+        results = values_and_gradients(jnp.array(predictions), targets, prefixes(weights))
+    for (value, slopes), w in zip(results, prefixes(weights), strict=True):
+        assert value.shape == () and value.dtype == np.float64
+        np.testing.assert_allclose(value, oracle(predictions, targets, w, **options), rtol=1e-12)
+        differences = oracles.central_differences(
+            lambda p, w=w: oracle(p, targets, w, **options), predictions
+        )
+        np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"class_weight": CLASS_WEIGHT}])
+def test_ids_are_one_hot_rows(options):
+    logits, ids, weights = example("ids", (2, 4, 3))
+    rows = np.eye(3)[ids]
+    one = fnn.softmax_cross_entropy(logits, ids, weights, **numbers_of(options))
+    for other in (rows, rows.astype(np.int32)):
+        other = fnn.softmax_cross_entropy(logits, other, weights, **numbers_of(options))
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_agrees_with_optax_where_the_form_is_the_same(x64):
+    optax = pytest.importorskip("optax")
+    logits, real, _ = example("real", (5, 3))
+    binary, ids, rows = (example(k, (5, 3))[1] for k in ("binary", "ids", "probabilities"))
+    with x64():
+        logits, real, binary, rows = map(jnp.array, (logits, real, binary, rows))
+        pairs = [
+            (fnn.mse(logits, real), optax.squared_error(logits, real)),
+            (fnn.huber(logits, real, delta=0.3), optax.huber_loss(logits, real, delta=0.3)),
+            (
+                fnn.binary_cross_entropy(logits, binary),
+                optax.sigmoid_binary_cross_entropy(logits, binary),
+            ),
+            (
+                fnn.softmax_cross_entropy(logits, ids),
+                optax.softmax_cross_entropy_with_integer_labels(logits, ids),
+            ),
+            (
+                fnn.softmax_cross_entropy(logits, rows, label_smoothing=0.1),
+                optax.softmax_cross_entropy(logits, optax.smooth_labels(rows, 0.1)),
+            ),
+        ]
+        for ours, theirs in pairs:
+            np.testing.assert_allclose(ours, theirs.mean(), rtol=1e-12)
+
+
+# --- weights
+
+
+@every_form
+def test_no_weight_at_all_costs_0_and_teaches_nothing(name, kind, options):
+    predictions, targets, weights = example(kind, (4, 3))
+    one = jax.value_and_grad(lambda p: getattr(fnn, name)(p, targets, 0 * weights, **numbers_of(options)))
+    value, slopes = one(jnp.float32(predictions))
+    assert value == 0
+    np.testing.assert_array_equal(slopes, 0)
+
+
+@every_form
+def test_a_row_of_weight_0_counts_as_left_out_and_one_of_weight_3_as_three(name, kind, options):
+    predictions, targets, _ = example(kind, (4, 3))
+    counts = np.array([1, 0, 3, 2])
+
+    def cost(predictions, targets, weights=None):
+        return getattr(fnn, name)(predictions, targets, weights, **numbers_of(options))
+
+    repeated = cost(np.repeat(predictions, counts, 0), np.repeat(targets, counts, 0))
+    np.testing.assert_allclose(cost(predictions, targets, counts), repeated, rtol=1e-6)
+    mask = counts > 0
+    kept = cost(predictions[mask], targets[mask])
+    np.testing.assert_allclose(cost(predictions, targets, mask), kept, rtol=1e-6)
+    slopes = jax.grad(cost)(jnp.float32(predictions), targets, mask)
+    np.testing.assert_array_equal(slopes[1], 0)
+    assert np.abs(slopes[0]).max() > 0
+
+
+# --- edges
+
+
+@pytest.mark.parametrize(("name", "kind", "options"), [form for form in FORMS if form[1] != "real"])
+def test_value_and_gradient_are_finite_at_huge_logits(name, kind, options):
+    _, targets, _ = example(kind, (6, 3))
+    signs = np.array([[1, -1, 0], [-1, 1, 1], [-1, -1, -1]] * 2, np.float32)
+    one = jax.value_and_grad(lambda z: getattr(fnn, name)(z, targets, **numbers_of(options)))
+    value, slopes = one(1e4 * signs)
+    expected = getattr(oracles, name)(1e4 * signs, targets, **options)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert np.isfinite(slopes).all() and np.abs(slopes).max() > 0
+
+
+def test_a_perfect_prediction_costs_0_and_teaches_nothing():
+    real = jnp.array([[1.0, -2.0], [0.0, 3e4]])
+    binary, ids = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.array([1, 0])
+    perfect = dict.fromkeys(("mse", "rmse", "mae", "huber"), (real, real))
+    perfect["binary_cross_entropy"] = (2e4 * binary - 1e4, binary)
+    perfect["softmax_cross_entropy"] = (2e4 * jnp.eye(2)[ids] - 1e4, ids)
+    for name, (predictions, targets) in perfect.items():
+        for weights in (None, jnp.array([1.0, 2.0]), jnp.array([0.0, 1.0])):
+            value, slopes = jax.value_and_grad(getattr(fnn, name))(predictions, targets, weights)
+            assert value == 0, name
+            np.testing.assert_array_equal(slopes, 0, err_msg=name)
+
+
+@every_cost
+def test_half_precision_predictions_give_a_float32_cost(name, kind):
+    predictions, targets, weights = example(kind, (5, 3))
+    rounded = jnp.asarray(predictions, jnp.bfloat16)
+    value, slopes = jax.value_and_grad(getattr(fnn, name))(rounded, targets, weights)
+    assert (value.dtype, slopes.dtype) == (jnp.float32, jnp.bfloat16)
+    expected = getattr(oracles, name)(rounded, targets, weights)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_real_targets_may_be_integers():
+    for name in ELEMENTWISE:
+        cost = getattr(fnn, name)
+        value = cost(jnp.array([0.5, 2.0]), jnp.array([1, 0]))
+        assert value == cost(jnp.array([0.5, 2.0]), jnp.array([1.0, 0.0]))
+        assert value.dtype == jnp.float32
+
+
+# --- transformations
+
+
+@every_form
+def test_a_map_over_problems_is_a_loop_of_gradients(name, kind, options):
+    @jax.jit
+    def slopes(predictions, targets, weights):
+        cost = getattr(fnn, name)
+        return jax.grad(lambda p: cost(p, targets, weights, **numbers_of(options)))(predictions)
+
+    problems = [jnp.asarray(part) for part in example(kind, (3, 4, 2, 3))]
+    together = jax.vmap(slopes)(*problems)
+    alone = [slopes(*(part[k] for part in problems)) for k in range(3)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "values"),
+    [
+        ("huber", "delta", (0.3, 2.0)),
+        ("binary_cross_entropy", "label_smoothing", (0.0, 0.2)),
+        ("binary_cross_entropy", "positive_weight", (0.5, 2.0)),
+        ("softmax_cross_entropy", "label_smoothing", (0.0, 0.2)),
+    ],
+)
+def test_options_are_numbers_that_may_be_traced(name, option, values):
+    kind = "real" if name == "huber" else "binary" if name.startswith("binary") else "ids"
+    predictions, targets, _ = example(kind, (5, 3))
+    one = jax.jit(lambda number: getattr(fnn, name)(predictions, targets, **{option: number}))
+    together = jax.vmap(one)(jnp.array(values))
+    alone = [getattr(oracles, name)(predictions, targets, **{option: v}) for v in values]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+# --- errors
+
+COLUMN, ROW = jnp.zeros((4, 1)), jnp.zeros(4)
+MEND = r"(?s)(?=.*\(4, 1\))(?=.*\(4,\)).*\[(:|\.\.\.), (None|0)\]"
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_refuses_a_column_against_a_row_and_says_the_mend(name):
+    for predictions, targets in ((COLUMN, ROW), (ROW, COLUMN)):
+        with pytest.raises(ValueError, match=MEND):
+            getattr(fnn, name)(predictions, targets)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (), (4, 1), (3, 4), (2, 4, 3)], ids=str)
+def test_refuses_every_other_broadcast(name, shape):
+    for ours, theirs in (((4, 3), shape), (shape, (4, 3))):
+        with pytest.raises(ValueError, match=says(str(shape), "(4, 3)")):
+            getattr(fnn, name)(jnp.zeros(ours), jnp.zeros(theirs))
+
+
+def test_softmax_refuses_one_logit_and_points_to_the_binary_cost():
+    for targets in (jnp.zeros(4, int), jnp.zeros((4, 1), int), jnp.zeros((4, 1))):
+        with pytest.raises(ValueError, match=says("(4, 1)", "binary_cross_entropy")):
+            fnn.softmax_cross_entropy(COLUMN, targets)
+
+
+def test_softmax_refuses_labels_that_are_a_column_and_says_the_mend():
+    mend = r"(?s)(?=.*\(4, 1\))(?=.*\(4, 3\)).*\[(:|\.\.\.), 0\]"
+    with pytest.raises(ValueError, match=mend):
+        fnn.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros((4, 1), int))
+
+
+def test_softmax_refuses_class_ids_that_are_not_integers():
+    with pytest.raises((ValueError, TypeError), match="(?s)(?=.*float32).*int"):
+        fnn.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros(4))
+
+
+@pytest.mark.parametrize("shape", [(3,), (5,), (), (1, 3), (4, 2), (4, 3, 1)], ids=str)
+def test_softmax_refuses_targets_of_any_other_shape(shape):
+    with pytest.raises(ValueError, match=says("(4, 3)", str(shape))):
+        fnn.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros(shape, int))
+
+
+@pytest.mark.parametrize("shape", [(2,), (1,), (4,), (4, 3), (1, 3)], ids=str)
+def test_softmax_refuses_class_weights_that_are_not_one_a_class(shape):
+    with pytest.raises(ValueError, match=says("class_weight", str(shape), "(3,)")):
+        logits, ids = jnp.zeros((4, 3)), jnp.zeros(4, int)
+        fnn.softmax_cross_entropy(logits, ids, class_weight=jnp.ones(shape))
+
+
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("shape", [(3,), (1,), (5,), (4, 1), (1, 4), (4, 2, 1)], ids=str)
+def test_refuses_weights_that_are_no_prefix(name, shape):
+    targets = jnp.zeros((4, 2), int) if name.startswith("softmax") else jnp.zeros((4, 2, 3))
+    with pytest.raises(ValueError, match=says("sample_weight", str(shape), "(4, 2")):
+        getattr(fnn, name)(jnp.zeros((4, 2, 3)), targets, jnp.ones(shape))

@@ -1,0 +1,162 @@
+"""Metrics: what people read beside the cost, checked against scikit-learn and the formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from oracles import says
+
+import fnn
+
+
+def data(kind, rows=40, seed=0):
+    """Predictions, targets and weights: logits against ids, one-hot or 0/1; reals against reals."""
+    draw = np.random.default_rng(seed)
+    shape = {"row": (rows,), "column": (rows, 1), "vector": (rows,)}.get(kind, (rows, 3))
+    predictions = draw.normal(size=shape).astype(np.float32)
+    ids = draw.integers(0, 3, size=rows, dtype=np.int32)
+    targets = {
+        "ids": ids,
+        "one_hot": np.eye(3, dtype=np.float32)[ids],
+        "row": draw.integers(0, 2, size=shape, dtype=np.int32),
+        "column": draw.integers(0, 2, size=shape).astype(np.float32),
+        "vector": draw.normal(size=shape).astype(np.float32),
+        "matrix": predictions + draw.normal(size=shape).astype(np.float32),
+    }[kind]
+    return predictions, targets, draw.integers(0, 4, size=rows).astype(np.float32)
+
+
+CLASSES = ["ids", "one_hot", "row", "column"]
+REALS = ["vector", "matrix"]
+METRICS = [("accuracy", kind) for kind in CLASSES] + [("confusion_matrix", k) for k in CLASSES]
+METRICS += [("r2_score", kind) for kind in REALS]
+every_metric = pytest.mark.parametrize(("name", "kind"), METRICS)
+
+
+@every_metric
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equals_the_formula(name, kind, weighted):
+    predictions, targets, weights = data(kind)
+    weights = weights if weighted else None
+    value = jax.jit(getattr(fnn, name))(predictions, targets, weights)
+    expected = getattr(oracles, name)(predictions, targets, weights)
+    assert value.shape == np.shape(expected)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+@every_metric
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equals_scikit_learn(name, kind, weighted):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    predictions, targets, weights = data(kind)
+    weights = weights if weighted else None
+    value = getattr(fnn, name)(predictions, targets, weights)
+    theirs = {"accuracy": sklearn.accuracy_score}.get(name) or getattr(sklearn, name)
+    if name == "r2_score":
+        expected = theirs(targets, predictions, sample_weight=weights)
+    else:
+        expected = theirs(*oracles.decide(predictions, targets), sample_weight=weights)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_sequences_count_every_token():
+    draw = np.random.default_rng(1)
+    logits, ids = draw.normal(size=(4, 5, 3)), draw.integers(0, 3, size=(4, 5))
+    mask = np.arange(5) < np.array([[5], [3], [1], [0]])
+    for weights, kept in ((None, np.full((4, 5), True)), (mask, mask)):
+        flat = (logits[kept], ids[kept])
+        np.testing.assert_allclose(fnn.accuracy(logits, ids, weights), oracles.accuracy(*flat))
+        matrix = fnn.confusion_matrix(logits, ids, weights)
+        np.testing.assert_allclose(matrix, oracles.confusion_matrix(*flat))
+
+
+def test_a_weight_for_each_sequence_counts_for_all_its_tokens():
+    draw = np.random.default_rng(1)
+    logits, ids = draw.normal(size=(4, 5, 3)), draw.integers(0, 3, size=(4, 5))
+    weights = np.array([1.0, 0.0, 2.0, 0.5])
+    each = np.repeat(weights[:, None], 5, axis=1)
+    for metric, oracle in (
+        (fnn.accuracy, oracles.accuracy),
+        (fnn.confusion_matrix, oracles.confusion_matrix),
+    ):
+        expected = oracle(logits, ids, each)
+        np.testing.assert_allclose(metric(logits, ids, weights), expected, rtol=1e-6)
+
+
+def test_counts_are_integers_and_sums_of_weights_are_floats():
+    predictions, targets, weights = data("ids")
+    counts = fnn.confusion_matrix(predictions, targets)
+    assert (counts.dtype, int(counts.sum())) == (jnp.int32, 40)
+    sums = fnn.confusion_matrix(predictions, targets, weights)
+    assert (sums.dtype, float(sums.sum())) == (jnp.float32, weights.sum())
+
+
+def test_a_class_that_never_comes_has_an_empty_row():
+    matrix = fnn.confusion_matrix(jnp.eye(4)[jnp.array([0, 2, 2])], jnp.array([0, 1, 2]))
+    np.testing.assert_array_equal(matrix, [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0] * 4])
+
+
+def test_the_positive_class_begins_above_a_logit_of_0():
+    logits = jnp.array([0.0, 1e-6, -1e-6])
+    assert fnn.accuracy(logits, jnp.array([0, 1, 0])) == 1
+    np.testing.assert_array_equal(fnn.confusion_matrix(logits, jnp.array([1, 1, 0])), [[1, 0], [1, 1]])
+
+
+def test_a_constant_target_scores_1_when_met_and_0_when_missed():
+    constant = jnp.full((4, 2), 3.0)
+    met = constant.at[0, 1].add(1.0)
+    assert fnn.r2_score(constant, constant) == 1
+    assert fnn.r2_score(met, constant) == 0.5
+    assert fnn.r2_score(constant[:, 0], jnp.arange(4.0)) < 0
+    for number in (0.1, 1 / 3, 1e4 + 0.1):  # whose mean may round to another number
+        target = jnp.full(7, number, jnp.float32)
+        assert fnn.r2_score(target, target) == 1
+        assert fnn.r2_score(target + 1, target) == 0
+
+
+@every_metric
+def test_a_map_over_problems_is_a_loop(name, kind):
+    problems = [jnp.stack(parts) for parts in zip(data(kind), data(kind, seed=1), strict=True)]
+    together = jax.jit(jax.vmap(getattr(fnn, name)))(*problems)
+    alone = [getattr(fnn, name)(*(part[k] for part in problems)) for k in range(2)]
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+# --- errors
+
+COLUMN, ROW = jnp.zeros((4, 1)), jnp.zeros(4)
+DECIDING = [fnn.accuracy, fnn.confusion_matrix]
+
+
+@pytest.mark.parametrize("metric", [*DECIDING, fnn.r2_score])
+def test_refuses_a_column_against_a_row_and_says_the_mend(metric):
+    mend = r"(?s)(?=.*\(4, 1\))(?=.*\(4,\)).*\[(:|\.\.\.), (None|0)\]"
+    for predictions, targets in ((COLUMN, ROW), (ROW, COLUMN)):
+        targets = targets if metric is fnn.r2_score else targets.astype(int)
+        with pytest.raises(ValueError, match=mend):
+            metric(predictions, targets)
+
+
+@pytest.mark.parametrize("metric", DECIDING)
+def test_refuses_labels_that_are_a_column_or_no_integers(metric):
+    logits = jnp.zeros((4, 3))
+    with pytest.raises(ValueError, match=r"(?s)(?=.*\(4, 1\))(?=.*\(4, 3\)).*\[(:|\.\.\.), 0\]"):
+        metric(logits, COLUMN.astype(int))
+    with pytest.raises((ValueError, TypeError), match="(?s)(?=.*float32).*int"):
+        metric(logits, ROW)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5,), (), (1, 3), (4, 2), (2, 4, 3)], ids=str)
+def test_refuses_targets_of_any_other_shape(shape):
+    for metric in (*DECIDING, fnn.r2_score):
+        with pytest.raises(ValueError, match=says("(4, 3)", str(shape))):
+            metric(jnp.zeros((4, 3)), jnp.zeros(shape, int))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (5,), (4, 1), (1, 4)], ids=str)
+def test_refuses_weights_that_are_no_prefix(shape):
+    for metric in (*DECIDING, fnn.r2_score):
+        targets = jnp.zeros((4, 3)) if metric is fnn.r2_score else jnp.zeros(4, int)
+        with pytest.raises(ValueError, match=says("sample_weight", str(shape), "(4,")):
+            metric(jnp.zeros((4, 3)), targets, jnp.ones(shape))

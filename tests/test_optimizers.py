@@ -1,0 +1,424 @@
+"""Optimizers: each equals its formula, obeys its laws, and keeps the contract of all."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from oracles import START, says, slope
+
+import fnn
+
+clip, decay, chain = fnn.clip_by_global_norm, fnn.weight_decay, fnn.chain
+
+
+def decayed(learning_rate=0.01):
+    return chain(clip(5.0), decay(1e-4), fnn.momentum(learning_rate))
+
+
+RULES = {name: getattr(fnn, name) for name in oracles.MOMENTS}
+ALL = {**RULES, "chain": decayed}
+every_optimizer = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+
+FORMS = [  # every rule with bare defaults, then with every number another
+    *((name, {}) for name in RULES),
+    ("gradient_descent", {"learning_rate": 0.02}),
+    ("momentum", {"learning_rate": 0.003, "momentum": 0.7}),
+    ("nesterov", {"learning_rate": 0.003, "momentum": 0.7}),
+    ("adagrad", {"learning_rate": 0.1, "eps": 1e-3, "eps_root": 1e-2, "initial": 0.1}),
+    ("rmsprop", {"learning_rate": 0.01, "decay": 0.8, "eps": 0.1, "eps_root": 0.5}),
+    ("adadelta", {"learning_rate": 0.2, "decay": 0.9, "eps": 1e-5}),
+    ("adam", {"learning_rate": 0.02, "b1": 0.8, "b2": 0.95, "eps": 1e-2, "eps_root": 1e-3}),
+]
+every_form = pytest.mark.parametrize(("name", "numbers"), FORMS)
+
+
+def tree_of(flat):
+    """A flat (…, 8) as parameters."""
+    return {"weight": flat[..., :6], "deep": ({"bias": flat[..., 6:]}, ())}
+
+
+def flat_of(tree):
+    return jnp.concatenate([tree["weight"], tree["deep"][0]["bias"]], axis=-1)
+
+
+def gradient(params, t):
+    return tree_of(slope(flat_of(params), t))
+
+
+@partial(jax.jit, static_argnames=("update", "steps"))
+def walk_from(state, params, *, update, steps):
+    def turn(carry, t):
+        params, state = carry
+        updates, state = update(gradient(params, t), state, params)
+        params = fnn.apply_updates(params, updates)
+        return (params, state), params
+
+    return jax.lax.scan(turn, (params, state), jnp.arange(1, steps + 1))
+
+
+def walk(optimizer, steps, start=START):
+    """Parameters (steps, 8) after each step, flat."""
+    params = tree_of(jnp.array(start))
+    _, path = walk_from(optimizer.init(params), params, update=optimizer.update, steps=steps)
+    return flat_of(path)
+
+
+def assert_close(actual, expected, tolerance):
+    """Equal up to `tolerance` of the largest size of each coordinate, over the leading axis."""
+    scale = np.abs(expected).max(axis=0)
+    right = np.abs(np.asarray(actual, np.float64) - expected) <= tolerance * scale
+    assert right.all(), f"{(~right).sum()} entries, first at {np.argwhere(~right)[0]}"
+
+
+# --- oracles
+
+
+@every_form
+def test_one_step_from_each_of_200_states_equals_the_formula(name, numbers, x64):
+    rule = getattr(oracles, name)
+    grads, path, memory = oracles.walk(rule, name, numbers, 200)
+    each = [{key: value[t] for key, value in memory.items()} for t in range(200)]
+    moves = [rule(grads[t], 0 * START, each[t], t + 1, **numbers)[0] for t in range(200)]
+    with x64():
+        optimizer = RULES[name](**numbers)
+        before = {key: tree_of(jnp.array(value[:-1])) for key, value in memory.items()}
+        state = optimizer.init(tree_of(jnp.array(START)))
+        state = state._replace(step=jnp.arange(200, dtype=jnp.int32), moments=before)
+        axes = state._replace(step=0, hyperparameters=None, moments=0)
+        update = jax.jit(jax.vmap(optimizer.update, in_axes=(0, axes, 0), out_axes=(0, axes)))
+        params = tree_of(jnp.array(path[:-1]))
+        updates, after = update(tree_of(jnp.array(grads)), state, params)
+        assert_close(flat_of(updates), np.stack(moves), 1e-12)
+        assert_close(flat_of(fnn.apply_updates(params, updates)), path[1:], 1e-12)
+        np.testing.assert_array_equal(after.step, np.arange(1, 201))
+        assert after.moments.keys() == memory.keys()
+        for key, value in memory.items():
+            assert_close(flat_of(after.moments[key]), value[1:], 1e-12)
+
+
+@every_form
+def test_a_path_of_300_steps_equals_the_formula(name, numbers, x64):
+    _, path, _ = oracles.walk(getattr(oracles, name), name, numbers, 300)
+    with x64():
+        assert_close(walk(RULES[name](**numbers), 300), path[1:], 1e-12)
+    single = walk(RULES[name](**numbers), 300, START.astype(np.float32))
+    assert single.dtype == jnp.float32
+    assert_close(single, path[1:], 5e-6)
+
+
+def test_clipping_decay_and_a_rule_in_a_chain_equal_their_formulas(x64):
+    weights = np.array([1, 1, 1, 1, 1, 1, 0, 0])  # and not the bias
+
+    def rule(g, theta, memory, t):
+        g = oracles.weight_decay(oracles.clip_by_global_norm(g, 5.0), theta, 1e-2, weights)
+        return oracles.momentum(g, theta, memory, t)
+
+    _, path, _ = oracles.walk(rule, "momentum", {}, 100)
+    with x64():
+        optimizer = chain(clip(5.0), decay(1e-2), fnn.momentum())
+        assert_close(walk(optimizer, 100), path[1:], 1e-12)
+
+
+def test_adam_without_momentum_is_bias_corrected_rmsprop(x64):
+    numbers = {"learning_rate": 0.02, "decay": 0.99}
+    _, path, _ = oracles.walk(oracles.corrected_rmsprop, "rmsprop", numbers, 100)
+    with x64():
+        assert_close(walk(fnn.adam(0.02, b1=0.0, b2=0.99), 100), path[1:], 1e-12)
+
+
+@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.99, 0.9999), (0.5, 0.9)])
+def test_bias_corrections_are_exact_in_float32_at_any_step(b1, b2):
+    steps = np.unique(np.logspace(0, 6, 200).astype(np.int32))
+    optimizer, one = fnn.adam(2.0**-10, b1=b1, b2=b2, eps=0.0), jnp.ones(())
+
+    def update(step):  # m = v = g = 1 stay what they are, and only the corrections are left
+        state = optimizer.init(one)._replace(step=step, moments={"m": one, "v": one})
+        return optimizer.update(one, state, one)[0]
+
+    c1, c2 = (-np.expm1(steps * np.log(np.float64(np.float32(b)))) for b in (b1, b2))
+    expected = -(2.0**-10) / c1 * np.sqrt(c2)
+    np.testing.assert_allclose(jax.jit(jax.vmap(update))(jnp.array(steps - 1)), expected, rtol=5e-7)
+
+
+def test_the_first_step_of_adam_is_the_learning_rate():
+    params = jnp.zeros(4)
+    grads = jnp.array([1.0, -3.0, 1e3, -7e5])
+    for learning_rate in (1e-3, 0.1):
+        optimizer = fnn.adam(learning_rate)
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        np.testing.assert_allclose(updates, -learning_rate * np.sign(grads), rtol=3e-7)
+
+
+# --- laws
+
+three = chain(clip(1.0), decay(0.1), fnn.adam())
+SAME = {
+    "momentum 0 is gradient descent": (fnn.momentum(momentum=0.0), fnn.gradient_descent()),
+    "nesterov 0 is gradient descent": (fnn.nesterov(momentum=0.0), fnn.gradient_descent()),
+    "a chain of one is its rule": (chain(fnn.adam()), fnn.adam()),
+    "decay 0 does nothing": (chain(decay(0.0), fnn.adam()), fnn.adam()),
+    "a wide clip does nothing": (chain(clip(1e3), fnn.adam()), fnn.adam()),
+    "clip twice is clip once": (
+        chain(clip(1.0), clip(1.0), decayed()),
+        chain(clip(1.0), decayed()),
+    ),
+    "chains associate to the left": (chain(chain(clip(1.0), decay(0.1)), fnn.adam()), three),
+    "chains associate to the right": (chain(clip(1.0), chain(decay(0.1), fnn.adam())), three),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME)
+def test_two_ways_of_saying_the_same_walk_the_same_path(one, other):
+    np.testing.assert_allclose(walk(one, 30), walk(other, 30), rtol=2e-6)
+
+
+def test_clipping_scales_all_leaves_together_to_the_norm():
+    grads = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])}
+    clipped = links_update(clip(1.0), grads)
+    chex.assert_trees_all_close(clipped, {"a": jnp.array([0.6, 0.0]), "b": jnp.array([[0.8]])})
+    chex.assert_trees_all_close(links_update(clip(1.0), clipped), clipped, rtol=2e-7)
+    small = jax.tree.map(lambda g: g / 8, grads)
+    chex.assert_trees_all_equal(links_update(clip(1.0), small), small)
+
+
+def links_update(link, grads, params=None):
+    params = grads if params is None else params
+    return link.update(grads, link.init(params), params)[0]
+
+
+def test_clipping_at_zero_keeps_zero_and_its_derivative():
+    update = partial(links_update, clip(1.0))
+    value, slopes = jax.jvp(update, (jnp.zeros(3),), (jnp.arange(3.0),))
+    np.testing.assert_array_equal(value, 0)
+    np.testing.assert_array_equal(slopes, [0.0, 1.0, 2.0])
+
+
+def test_decay_spares_bias_scale_offset_and_table_anywhere_in_the_path():
+    spared = {"bias": 1.0, "scale": (2.0,), "offset": {"value": 3.0}, "table": 4.0}
+    params = jax.tree.map(jnp.float32, {"weight": 5.0, "rescale": 6.0, "norm": [spared]})
+    updates = links_update(decay(0.5), jax.tree.map(jnp.zeros_like, params), params)
+    assert (float(updates["weight"]), float(updates["rescale"])) == (2.5, 3.0)
+    assert not any(jax.tree.leaves(updates["norm"]))
+
+
+@every_optimizer
+@pytest.mark.parametrize("library", ["fnn", "optax"])
+def test_a_loop_of_either_library_walks_as_the_scan(make, library):
+    apply_updates = pytest.importorskip(library).apply_updates
+    optimizer, params = make(), tree_of(jnp.array(START))
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    scanned, _ = walk_from(state, params, update=optimizer.update, steps=30)
+    for t in range(1, 31):
+        updates, state = update(gradient(params, t), state, params)
+        params = apply_updates(params, updates)
+    chex.assert_trees_all_close((params, state), scanned, rtol=2e-5, atol=1e-7)
+
+
+# --- contracts
+
+
+@every_optimizer
+def test_with_bare_defaults_every_coordinate_comes_closer(make):
+    scale, centre = jnp.array([0.5, 5.0, 20.0]), jnp.array([1.0, -2.0, 3.0])
+
+    def turn(carry, _):
+        x, state = carry
+        grads = jax.grad(lambda x: jnp.sum(scale * (x - centre) ** 2))(x)
+        updates, state = optimizer.update(grads, state, x)
+        return (fnn.apply_updates(x, updates), state), None
+
+    optimizer, x = make(), jnp.zeros(3)
+    (x, _), _ = jax.lax.scan(turn, (x, optimizer.init(x)), length=500)
+    assert jnp.all(jnp.abs(x - centre) < 0.98 * jnp.abs(centre)), x
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_dtypes_and_structure_stay(make, dtype, x64):
+    def check(widest):
+        params = tree_of(jnp.array(START, dtype))
+        state = make().init(params)
+        for path, leaf in jax.tree.leaves_with_path(state):
+            if ".hyperparameters" in jax.tree_util.keystr(path):
+                assert leaf.dtype == widest and not leaf.weak_type
+            elif ".moments" in jax.tree_util.keystr(path):
+                assert leaf.dtype == jnp.promote_types(dtype, jnp.float32)
+        turn = partial(walk_from.__wrapped__, update=make().update, steps=3)
+        after = jax.eval_shape(turn, state, params)[0]  # as the carry of a scan, too
+        chex.assert_trees_all_equal_shapes_and_dtypes(after, (params, state))
+
+    if dtype != "float64":
+        check(jnp.float32)
+    with x64():
+        check(jnp.float64)
+
+
+def test_the_state_of_a_rule_shows_its_step_and_numbers():
+    state = fnn.adam(0.02, b1=0.5).init({"weight": jnp.ones((2, 3))})
+    assert (state.step.dtype, int(state.step)) == (jnp.int32, 0)
+    numbers = {"learning_rate": 0.02, "b1": 0.5, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}
+    assert state.hyperparameters.keys() == numbers.keys()
+    chex.assert_trees_all_close(state.hyperparameters, numbers)
+    total = fnn.adagrad(initial=0.25).init(jnp.ones(2)).moments["total"]
+    np.testing.assert_array_equal(total, 0.25)
+
+
+@every_optimizer
+def test_traces_once_for_all_steps_and_learning_rates(make):
+    traces = []
+
+    @jax.jit
+    def begin(init, params):
+        traces.append("init")
+        return init(params)
+
+    @jax.jit
+    def step(grads, state, params):
+        traces.append("update")
+        return make().update(grads, state, params)
+
+    params, moved = tree_of(jnp.array(START)), []
+    for learning_rate in (1e-4, 1e-3, 1e-2):
+        state = begin(make(learning_rate).init, params)
+        for t in range(3):
+            updates, state = step(gradient(params, t), state, params)
+        moved.append(float(jnp.abs(flat_of(updates)).sum()))
+    assert traces == ["init", "update"]
+    np.testing.assert_allclose(moved, moved[0] * np.array([1, 10, 100]), rtol=1e-5)
+
+
+@every_optimizer
+def test_learning_rates_can_be_mapped_over(make):
+    rates, params = jnp.array([1e-4, 1e-3, 1e-2]), tree_of(jnp.array(START))
+    walk_one = partial(walk_from, params=params, update=make().update, steps=30)
+    states = jax.vmap(lambda rate: make(rate).init(params))(rates)
+    together = jax.vmap(walk_one)(states)[1]
+    for k, rate in enumerate(rates):
+        alone = walk_one(make(float(rate)).init(params))[1]
+        each = jax.tree.map(lambda leaf, k=k: leaf[k], together)
+        chex.assert_trees_all_close(each, alone, rtol=1e-6, atol=1e-7)
+
+
+@every_optimizer
+def test_derivatives_through_three_updates_equal_differences(make, x64):
+    def end(learning_rate, shift):
+        params = tree_of(jnp.array(START) + shift)
+        state = make(learning_rate).init(params)
+        for t in range(1, 4):
+            updates, state = make().update(gradient(params, t), state, params)
+            params = fnn.apply_updates(params, updates)
+        return flat_of(params) @ jnp.arange(1.0, 9.0)
+
+    with x64():
+        both = jax.jit(jax.value_and_grad(end, argnums=(0, 1)))
+        by_rate = (both(0.01 + 1e-7, 0.0)[0] - both(0.01 - 1e-7, 0.0)[0]) / 2e-7
+        by_shift = (both(0.01, 1e-7)[0] - both(0.01, -1e-7)[0]) / 2e-7
+        np.testing.assert_allclose(both(0.01, 0.0)[1], (by_rate, by_shift), rtol=1e-5)
+
+
+@every_optimizer
+def test_none_stands_for_untrained_leaves(make):
+    def three_steps(params):
+        optimizer = make()
+        state = optimizer.init(params)
+        for _ in range(3):
+            grads = jax.tree.map(lambda p: p - 3.0, params)
+            updates, state = optimizer.update(grads, state, params)
+            params = fnn.apply_updates(params, updates)
+        return params
+
+    weight = jnp.array([1.0, -2.0])
+    after = three_steps({"weight": weight, "frozen": None, "deep": ({"weight": None}, ())})
+    assert after["frozen"] is None and after["deep"] == ({"weight": None}, ())
+    chex.assert_trees_all_close(after["weight"], three_steps({"weight": weight})["weight"])
+
+
+def test_the_update_of_equal_descriptions_is_one_function():
+    one, other = chain(clip(1.0), fnn.adam()), chain(clip(2.0), fnn.adam(0.1))
+    assert one.update is other.update
+    assert one.update is not chain(fnn.adam(), clip(1.0)).update
+    for rule in RULES.values():
+        assert rule().update is rule(0.5).update
+
+
+# --- among other libraries
+
+FORMS_OF_OPTAX = {
+    "gradient_descent": (fnn.gradient_descent(0.02), lambda o: o.sgd(0.02)),
+    "momentum": (fnn.momentum(), lambda o: o.sgd(0.01, 0.9)),
+    "nesterov": (fnn.nesterov(), lambda o: o.sgd(0.01, 0.9, nesterov=True)),
+    "adagrad": (
+        fnn.adagrad(0.1, eps=0.0, eps_root=1e-7, initial=0.1),
+        lambda o: o.adagrad(0.1, initial_accumulator_value=0.1, eps=1e-7),
+    ),
+    "rmsprop outside": (fnn.rmsprop(), lambda o: o.rmsprop(0.001, eps_in_sqrt=False)),
+    "rmsprop inside": (fnn.rmsprop(eps=0.0, eps_root=1e-8), lambda o: o.rmsprop(0.001)),
+    "adadelta": (fnn.adadelta(), lambda o: o.adadelta(1.0, rho=0.95)),
+    "adam": (fnn.adam(eps_root=1e-6), lambda o: o.adam(0.001, eps_root=1e-6)),
+    "its link in our chain": (
+        chain(clip(5.0), fnn.adam()),
+        lambda o: chain(o.clip_by_global_norm(5.0), fnn.adam()),
+    ),
+    "our links in its chain": (
+        chain(clip(5.0), fnn.adam()),
+        lambda o: o.chain(clip(5.0), fnn.adam()),
+    ),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), FORMS_OF_OPTAX.values(), ids=FORMS_OF_OPTAX)
+def test_walks_as_optax_where_the_form_is_the_same(ours, theirs, x64):
+    optax = pytest.importorskip("optax")
+    with x64():
+        assert_close(walk(ours, 50), np.asarray(walk(theirs(optax), 50)), 1e-11)
+
+
+# --- errors
+
+WEIGHTS = {"weight": jnp.ones((2, 2))}
+REFUSED = [
+    *((make, "learning_rate", value) for make in RULES.values() for value in (-0.1, np.nan, "fast")),
+    *((make, "momentum", value) for make in (fnn.momentum, fnn.nesterov) for value in (-0.1, 1.0)),
+    *((make, "decay", value) for make in (fnn.rmsprop, fnn.adadelta) for value in (-0.1, 1.0)),
+    *((fnn.adam, beta, value) for beta in ("b1", "b2") for value in (-0.1, 1.0, 1.5, np.nan)),
+    *((clip, "max_norm", value) for value in (0.0, -1.0, np.nan, "tight")),
+    *((decay, "rate", value) for value in (-0.1, np.nan, "slow")),
+]
+
+
+@pytest.mark.parametrize(("make", "number", "wrong"), REFUSED)
+def test_refuses_a_wrong_number_by_its_name_and_value(make, number, wrong):
+    with pytest.raises((ValueError, TypeError), match=says(make.__name__, number, str(wrong))):
+        make(**{number: wrong})
+
+
+def test_refuses_to_decay_without_parameters():
+    with pytest.raises((ValueError, TypeError), match=r"update\(grads, state, params\)"):
+        decay(0.1).update(WEIGHTS, decay(0.1).init(WEIGHTS))
+
+
+@every_optimizer
+def test_refuses_gradients_of_another_shape_or_structure(make):
+    one, row = jnp.ones((2, 2)), jnp.ones(2)
+    wrong = [({"weight": row}, ("weight", "(2, 2)", "(2,)"))]
+    wrong += [(tree, ("tree", "bias")) for tree in ({"bias": one}, {"weight": one, "bias": row})]
+    wrong += [(one, ("tree",))]
+    for grads, parts in wrong:
+        with pytest.raises(ValueError, match=says(*parts)):
+            fnn.apply_updates(WEIGHTS, grads)
+        with pytest.raises(ValueError, match=says(*parts)):
+            fnn.apply_updates(WEIGHTS, links_update(make(), grads, WEIGHTS))
+
+
+def test_refuses_a_chain_of_nothing_and_of_what_is_no_optimizer():
+    with pytest.raises((ValueError, TypeError), match="chain"):
+        chain()
+    for links in ((fnn.adam,), (clip(1.0), fnn.adam)):
+        with pytest.raises((ValueError, TypeError), match=r"fnn\.adam\(…?\)"):
+            chain(*links)
+    with pytest.raises((ValueError, TypeError), match="0.1"):
+        chain(fnn.adam(), 0.1)

@@ -1,0 +1,55 @@
+"""What README and docs show is what their code prints; what examples claim is asserted in them."""
+
+import subprocess
+import sys
+
+import markdown
+import pytest
+
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (markdown.ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_prints_what_the_page_shows(page, monkeypatch, tmp_path):
+    pytest.importorskip("sklearn")
+    (tmp_path / "examples").symlink_to(markdown.ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    results = markdown.outputs(page)
+    assert results, f"{page} has no code"
+    for code, shown, printed in results:
+        assert (shown is not None) == bool(printed), (
+            f"{page} shows another output than none:\n{code}\n{printed}"
+        )
+        assert shown is None or markdown.agree(shown, printed), (
+            f"{page} shows\n{shown}\nbut prints\n{printed}"
+        )
+
+
+def test_the_first_script_of_the_readme_is_short():
+    code = markdown.outputs.__globals__["BLOCK"].findall((markdown.ROOT / "README.md").read_text("utf8"))
+    first = next(block for kind, block in code if kind == "python")
+    assert len(first.strip().splitlines()) <= 20
+
+
+def test_the_comparison_of_numbers_can_fail():
+    assert markdown.agree("cost 2.02 (7)", "cost 2.03 (7)")
+    assert markdown.agree("100", "102") and not markdown.agree("100", "103")
+    assert not markdown.agree("0.024", "0.026") and not markdown.agree("cost 1", "price 1")
+    assert not markdown.agree("1 2", "1")
+
+
+SCRIPTS = ["digits", "regression", "your_data", "use_it"]
+
+
+def test_every_example_is_run():
+    assert {path.stem for path in (markdown.ROOT / "examples").glob("*.py")} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("scripts", [["digits"], ["regression"], ["your_data", "use_it"]], ids=lambda s: s[0])
+def test_an_example_runs_without_a_warning_and_its_assertions_hold(scripts, tmp_path):
+    pytest.importorskip("sklearn")
+    for script in scripts:
+        command = [sys.executable, "-W", "error", markdown.ROOT / "examples" / f"{script}.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout

@@ -1,0 +1,343 @@
+"""Training as a fold: a step is the formula, an epoch its scan, and every split of a run the whole."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+import fnn
+
+NETWORK = fnn.serial(fnn.dense(6), jnp.tanh, fnn.dropout(0.25), fnn.dense(3))
+PLAIN = fnn.serial(fnn.dense(6), jnp.tanh, fnn.dense(3))
+X = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 3, 23)
+
+
+def begin(network=NETWORK, optimizer=None, seed=0):
+    return fnn.start(network, optimizer or fnn.adam(), X, key=jax.random.key(seed))
+
+
+def bits(tree):
+    """Every leaf as NumPy, keys as their numbers."""
+    is_key = lambda v: jnp.issubdtype(v.dtype, jax.dtypes.prng_key)
+    return jax.tree.map(lambda v: np.asarray(jax.random.key_data(v) if is_key(v) else v), tree)
+
+
+# The quantity that is lowered ------------------------------------------------------------------
+
+
+def test_loss_is_the_cost_of_the_forward_pass_plus_the_penalty():
+    params = begin().params
+    penalty = lambda params: 0.1 * sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+    plain = fnn.softmax_cross_entropy(NETWORK.forward(params, X), Y)
+    value = fnn.loss(NETWORK, fnn.softmax_cross_entropy, penalty)(params, X, Y)
+    np.testing.assert_allclose(value, plain + penalty(params), rtol=1e-6)
+
+
+def test_gradients_of_loss_are_those_derived_by_hand(x64):
+    with x64():
+        x = X.astype(np.float64)
+        params = fnn.start(PLAIN, fnn.adam(), x, key=jax.random.key(0)).params
+        cost, grads = jax.value_and_grad(fnn.loss(PLAIN, fnn.softmax_cross_entropy))(params, x, Y)
+        pairs = lambda tree: [(np.asarray(d["weight"]), np.asarray(d["bias"])) for d in (tree[0], tree[2])]
+        expected, by_hand, *_ = oracles.mlp(pairs(params), x, Y)
+        np.testing.assert_allclose(cost, expected, rtol=1e-12)
+        chex.assert_trees_all_close(pairs(grads), by_hand, rtol=1e-11, atol=1e-15)
+
+
+def test_the_gradients_have_the_tree_of_the_trained_part():
+    network = fnn.serial(fnn.freeze(fnn.dense(5)), jnp.tanh, fnn.dense(3))
+    params = network.init(jax.random.key(0), X)
+    loss = fnn.loss(network, fnn.softmax_cross_entropy)
+    grads = jax.grad(lambda learns: loss(fnn.merge(learns, params), X, Y))(fnn.trained(params))
+    chex.assert_trees_all_equal_shapes_and_dtypes(grads, fnn.trained(params))
+    assert grads[0]["frozen"] == {"bias": None, "weight": None}
+
+
+def test_an_objective_can_be_taken_apart():
+    seen = {}
+
+    def update(grads, state, params, value, grad, value_fn):
+        seen.update(value=value, at=value_fn(params), apart=value_fn.cost(value_fn.predict(params)))
+        chex.assert_trees_all_equal(grads, grad)
+        return jax.tree.map(jnp.zeros_like, grads), state
+
+    state = begin()._replace(optimizer=())
+    rule = fnn.Optimizer(lambda params: (), update)
+    _, value = fnn.step(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, jax.random.key(3))
+    assert value == seen["value"]
+    np.testing.assert_allclose([seen["at"], seen["apart"]], value, rtol=1e-6)  # dropout drawn the same
+
+
+# One step ---------------------------------------------------------------------------------------
+
+
+def test_a_step_of_gradient_descent_is_the_formula():
+    state = begin(PLAIN, fnn.gradient_descent(0.5))
+    grads = jax.grad(fnn.loss(PLAIN, fnn.softmax_cross_entropy))(state.params, X, Y)
+    moved, _ = fnn.step(
+        PLAIN, fnn.softmax_cross_entropy, fnn.gradient_descent(0.5), state, X, Y, jax.random.key(1)
+    )
+    expected = jax.tree.map(lambda p, g: p - 0.5 * g, state.params, grads)
+    chex.assert_trees_all_close(moved.params, expected, rtol=1e-5, atol=1e-7)
+
+
+def counter_init(key, x):
+    return {"scale": jnp.ones(x.shape[-1]), "statistics": {"calls": jnp.zeros(())}}
+
+
+def counter_forward(params, x):
+    return params["scale"] * x
+
+
+def counter_forward_train(params, x, key):
+    moved = {"calls": params["statistics"]["calls"] + 1}
+    return params["scale"] * x, {"scale": jnp.full_like(params["scale"], 99.0), "statistics": moved}
+
+
+COUNTER = fnn.layer(counter_init, counter_forward, counter_forward_train, name="counter")
+RULES = [
+    fnn.gradient_descent(),
+    fnn.momentum(),
+    fnn.nesterov(),
+    fnn.adagrad(),
+    fnn.rmsprop(),
+    fnn.adadelta(),
+    fnn.adam(),
+    fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(0.1), fnn.adam()),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=range(len(RULES)))
+def test_what_is_not_trained_stands_still_under_every_rule(rule):
+    network = fnn.serial(COUNTER, fnn.freeze(fnn.dense(5)), jnp.tanh, fnn.dense(3))
+    state = fnn.start(network, rule, X, key=jax.random.key(0))
+    after, _ = jax.jit(
+        lambda state: fnn.epoch(network, fnn.softmax_cross_entropy, rule, state, X, Y, batch_size=8)
+    )(state)
+    chex.assert_trees_all_equal(after.params[1], state.params[1])
+    assert after.params[0]["statistics"]["calls"] == 3  # moved by the layer, not by the rule
+    assert np.all(after.params[0]["scale"] < 2)  # of what moved, the trained part is not kept
+    assert not np.array_equal(after.params[3]["weight"], state.params[3]["weight"])
+
+
+def test_optax_trains_in_step_and_gets_the_arguments_it_takes():
+    optax = pytest.importorskip("optax")
+    for rule in (optax.adam(1e-3), optax.lbfgs(), fnn.chain(optax.clip(0.1), fnn.adam())):
+        state = begin(PLAIN, rule)
+        turn = jax.jit(functools.partial(fnn.step, PLAIN, fnn.softmax_cross_entropy, rule))
+        costs = []
+        for i in range(10):
+            state, value = turn(state, X, Y, jax.random.key(i))
+            costs.append(float(value))
+        assert costs[-1] < costs[0]
+
+
+def test_a_step_explains_predictions_that_are_not_one_a_row():
+    network = fnn.serial(fnn.dense(3))
+    state = fnn.start(network, fnn.adam(), X[:, 0], key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"one prediction for each of 23 rows.*shape \(3,\).*x\[:, None\]"):
+        fnn.step(network, fnn.mse, fnn.adam(), state, X[:, 0], X[:, 0], jax.random.key(1))
+
+
+def test_a_cost_that_is_no_real_number_is_refused():
+    state = begin(PLAIN)
+    for cost, got in [
+        (lambda p, y: (p - 1.0) ** 2, r"\(23, 3\)"),
+        (lambda p, y: jnp.int32(1), "int32"),
+    ]:
+        with pytest.raises(ValueError, match=rf"cost must be one real number, got .*{got}.*mean"):
+            fnn.step(PLAIN, cost, fnn.adam(), state, X, Y, jax.random.key(1))
+    with pytest.raises(ValueError, match="penalty must be one real number"):
+        fnn.loss(PLAIN, fnn.softmax_cross_entropy, lambda params: jnp.ones(2))(state.params, X, Y)
+
+
+# An epoch ---------------------------------------------------------------------------------------
+
+
+def seen_rows(seed, batch_size, n=23):
+    """Which rows each step of an epoch was given: the cost reports them."""
+    x = np.arange(n, dtype=np.float32)[:, None]
+    batches = []
+
+    def cost(predictions, targets):
+        jax.debug.callback(lambda t: batches.append(t.ravel().tolist()), targets, ordered=True)
+        return jnp.mean(predictions - targets)
+
+    network = fnn.serial(jnp.sin)
+    state = fnn.start(network, fnn.adam(), x, key=jax.random.key(seed))
+    fnn.epoch(network, cost, fnn.adam(), state, x, x, batch_size=batch_size)
+    jax.effects_barrier()
+    return batches
+
+
+def test_an_epoch_sees_every_row_once_in_a_random_order_with_a_ragged_end():
+    batches = seen_rows(0, 5)
+    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+    assert sorted(sum(batches, [])) == list(range(23)) != sum(batches, [])
+    assert sum(seen_rows(1, 5), []) != sum(batches, [])
+
+
+def test_a_batch_larger_than_the_data_is_the_data():
+    assert seen_rows(0, 100) == [list(range(23))] == seen_rows(0, 23)
+
+
+def test_an_epoch_is_its_steps_one_by_one():
+    rule, state = fnn.adam(), begin()
+    scanned, mean = fnn.epoch(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, batch_size=5)
+    shuffle, steps = jax.random.split(jax.random.fold_in(jax.random.clone(state.key), 0))
+    order, costs = jax.random.permutation(shuffle, 23), []
+    for i, rows in enumerate(np.split(order, [5, 10, 15, 20])):
+        key = jax.random.fold_in(steps, i)
+        state, cost = fnn.step(NETWORK, fnn.softmax_cross_entropy, rule, state, X[rows], Y[rows], key)
+        costs.append(float(cost))
+    chex.assert_trees_all_close(scanned.params, state.params, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(mean, np.average(costs, weights=[5, 5, 5, 5, 3]), rtol=1e-6)
+
+
+def test_the_mean_cost_counts_rows_by_their_weights():
+    weights = np.array([1.0] * 20 + [0.0] * 3, np.float32)
+    still, network = fnn.gradient_descent(0.0), PLAIN
+    state = begin(network, still)
+    turn = functools.partial(fnn.epoch, network, fnn.softmax_cross_entropy, still, state)
+    _, weighted = turn(X, Y, batch_size=5, sample_weight=weights)
+    whole = fnn.loss(network, fnn.softmax_cross_entropy)(state.params, X[:20], Y[:20])
+    np.testing.assert_allclose(weighted, whole, rtol=1e-6)
+    assert turn(X, Y, batch_size=5, sample_weight=np.zeros(23, np.float32))[1] == 0
+
+
+# Many epochs ------------------------------------------------------------------------------------
+
+VALIDATION = (X[:7], Y[:7])
+
+
+@functools.partial(jax.jit, static_argnames=("capacity", "watched"))
+def run(state, epochs, patience=None, capacity=16, watched=True):
+    return fnn.train(
+        NETWORK, fnn.softmax_cross_entropy, fnn.adam(), state, X, Y,
+        epochs=epochs, batch_size=5, capacity=capacity, patience=patience,
+        validation=VALIDATION if watched else None, metrics={"accuracy": fnn.accuracy},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [1, 3, 9])
+def test_any_split_of_a_run_is_the_whole_bit_for_bit(first):
+    whole, history = run(begin(), 10)
+    half, one = run(begin(), first)
+    both, two = run(half, 10 - first)
+    chex.assert_trees_all_equal(bits(both), bits(whole))
+    for name, rows in history.items():
+        np.testing.assert_array_equal(rows[:10], np.r_[one[name][:first], two[name][: 10 - first]])
+
+
+def test_train_is_epoch_after_epoch():
+    state, _ = run(begin(), 3, watched=False)
+    by_hand = begin()
+    turn = jax.jit(functools.partial(fnn.epoch, NETWORK, fnn.softmax_cross_entropy, fnn.adam(), batch_size=5))
+    for _ in range(3):
+        by_hand, _ = turn(state=by_hand, x=X, y=Y)
+    chex.assert_trees_all_close(state.params, by_hand.params, rtol=1e-5, atol=1e-7)
+
+
+def test_history_has_a_row_an_epoch_and_nothing_after_the_last():
+    _, history = run(begin(), 3)
+    assert set(history) == {"cost", "validation_cost", "validation_accuracy"}
+    for rows in history.values():
+        assert rows.shape == (16,) and np.isfinite(rows[:3]).all() and np.isnan(rows[3:]).all()
+
+
+def test_the_validation_measures_are_those_of_the_parameters_after_the_epoch():
+    state, history = run(begin(), 2)
+    logits = NETWORK.forward(state.params, VALIDATION[0])
+    expected = fnn.softmax_cross_entropy(logits, VALIDATION[1])
+    np.testing.assert_allclose(history["validation_cost"][1], expected, rtol=1e-5)
+    assert history["validation_accuracy"][1] == fnn.accuracy(logits, VALIDATION[1])
+
+
+def test_the_best_parameters_are_those_of_the_lowest_validation_cost():
+    state, history = run(begin(), 16)
+    lowest = int(np.argmin(history["validation_cost"]))
+    assert state.best.epoch == lowest + 1
+    assert state.best.cost == history["validation_cost"][lowest]
+    then, _ = run(begin(), lowest + 1)
+    chex.assert_trees_all_equal(state.best.params, then.params)
+
+
+def test_patience_ends_a_run_that_many_epochs_after_its_best():
+    climbing = (X[:7], (Y[:7] + 1) % 3)  # what is learned makes these worse
+    for patience in (1, 3):
+        state, history = fnn.train(
+            NETWORK, fnn.softmax_cross_entropy, fnn.adam(0.05), begin(), X, Y,
+            epochs=16, batch_size=5, validation=climbing, patience=patience,
+        )  # fmt: skip
+        made = int(np.isfinite(history["cost"]).sum())
+        assert made == int(state.epoch) == int(state.best.epoch) + patience < 16
+
+
+def test_a_run_without_patience_left_stays_where_it_is():
+    climbing = (X[:7], (Y[:7] + 1) % 3)
+    more = functools.partial(
+        fnn.train, NETWORK, fnn.softmax_cross_entropy, fnn.adam(0.05), x=X, y=Y,
+        epochs=16, batch_size=5, validation=climbing, patience=2,
+    )  # fmt: skip
+    state, _ = more(state=begin())
+    again, _ = more(state=state)
+    chex.assert_trees_all_equal(bits(again), bits(state))
+
+
+def test_training_vmaps_over_learning_rates_and_each_is_its_solo_run():
+    def solo(rate):
+        rule = fnn.adam(rate)
+        state = fnn.start(PLAIN, rule, X, key=jax.random.key(0))
+        state, history = fnn.train(
+            PLAIN, fnn.softmax_cross_entropy, rule, state, X, Y, epochs=3, batch_size=8
+        )
+        return state.params, history["cost"]
+
+    rates = jnp.array([1e-3, 1e-2, 1e-1])
+    together = jax.jit(jax.vmap(solo))(rates)
+    for i, rate in enumerate(rates):
+        own = jax.jit(solo)(rate)
+        chex.assert_trees_all_close(jax.tree.map(lambda v, i=i: v[i], together), own, rtol=1e-4, atol=1e-6)
+
+
+def test_the_slope_of_training_is_that_of_central_differences(x64):
+    with x64():
+        x = X.astype(np.float64)
+        network = fnn.serial(fnn.dense(3), jnp.tanh, fnn.dense(3))
+
+        @jax.jit
+        def after(rate):
+            rule = fnn.adam(rate)
+            state = fnn.start(network, rule, x, key=jax.random.key(0))
+            turn = lambda state, _: fnn.epoch(
+                network, fnn.softmax_cross_entropy, rule, state, x, Y, batch_size=8
+            )
+            state, _ = jax.lax.scan(turn, state, length=4)
+            return fnn.loss(network, fnn.softmax_cross_entropy)(state.params, x, Y)
+
+        slope = jax.jit(jax.grad(after))(0.01)
+        central = (after(0.01 + 1e-6) - after(0.01 - 1e-6)) / 2e-6
+        np.testing.assert_allclose(slope, central, rtol=1e-6)
+
+
+def test_a_penalty_is_part_of_what_is_lowered_and_sees_the_trained_part():
+    network = fnn.serial(fnn.freeze(fnn.dense(5)), fnn.dense(3))
+    seen = []
+
+    def penalty(params):
+        seen.append(len(jax.tree.leaves(params)))
+        return 10.0 * sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+    rule = fnn.gradient_descent(0.01)
+    state = fnn.start(network, rule, X, key=jax.random.key(0))
+    after, history = fnn.train(
+        network, fnn.softmax_cross_entropy, rule, state, X, Y, epochs=20, penalty=penalty
+    )
+    assert set(seen) == {2}  # the weight and bias of the last layer
+    assert jnp.linalg.norm(after.params[1]["weight"]) < 0.1 * jnp.linalg.norm(state.params[1]["weight"])
+    assert history["cost"][0] > fnn.loss(network, fnn.softmax_cross_entropy)(state.params, X, Y)
