@@ -11,11 +11,14 @@
 Parameters are trees of arrays, networks and optimizers pairs of pure functions, random keys explicit.
 """
 
+from fnn.backprop import Backprop, backprop
 from fnn.checkpoint import load, save
 from fnn.data import Labels, Standardizer, labels, one_hot, split, standardize
 from fnn.encoding import Encoder, encode
 from fnn.evaluation import evaluate, predict
+from fnn.explain import explain
 from fnn.fit import Fitted, Report, fit
+from fnn.gradient_check import GradientCheck, check_gradients
 from fnn.layer import Layer, LayerError, layer
 from fnn.layers import dense, dropout, flatten
 from fnn.losses import binary_cross_entropy, huber, mae, mse, rmse, softmax_cross_entropy
@@ -47,9 +50,11 @@ from fnn.wire import wire
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backprop",
     "Best",
     "Encoder",
     "Fitted",
+    "GradientCheck",
     "Labels",
     "Layer",
     "LayerError",
@@ -64,8 +69,10 @@ __all__ = [
     "adagrad",
     "adam",
     "apply_updates",
+    "backprop",
     "binary_cross_entropy",
     "chain",
+    "check_gradients",
     "clip_by_global_norm",
     "confusion_matrix",
     "dense",
@@ -73,6 +80,7 @@ __all__ = [
     "encode",
     "epoch",
     "evaluate",
+    "explain",
     "fit",
     "flatten",
     "freeze",

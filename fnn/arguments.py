@@ -1,5 +1,6 @@
 """What `fit` was given, checked before anything is compiled."""
 
+import functools
 import inspect
 import operator
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import numpy as np
 
 from fnn.functions import is_key
 from fnn.layer import Layer
+from fnn.losses import softmax_cross_entropy
 
 __all__: list[str] = []
 
@@ -107,7 +109,8 @@ def check_state(state: Any, optimizer: Any, key: Any, params: Any) -> None:
     if differing:
         raise ValueError(
             f"fit: the state belongs to another optimizer: {'; '.join(differing)}. Give the optimizer "
-            "it was made with, or begin anew from its parameters with params=fitted.params."
+            "it was made with; or change its number in the state too, in state.optimizer.hyperparameters "
+            "by _replace; or begin anew from its parameters with params=fitted.params."
         )
 
 
@@ -123,3 +126,32 @@ def hyperparameters(state: Any) -> dict[str, np.ndarray]:
         if "hyperparameters" in names:
             found["/".join(n for n in names if n != "hyperparameters")] = np.asarray(leaf)
     return found
+
+
+def check_class_ids(network: Layer, cost: Any, x: Any, **targets: Any) -> None:
+    """Refuse ids that are no class of a network trained by softmax cross-entropy, naming the row."""
+    if getattr(cost, "func", cost) is not softmax_cross_entropy:
+        return
+    leaves, structure = jax.tree.flatten(x)
+    one = tuple(jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype) for leaf in leaves)
+    classes = _outputs(network, structure, one)
+    for name, ids in targets.items():
+        ids = np.asarray(ids)
+        if ids.dtype.kind not in "iu" or classes is None:
+            continue
+        wrong = np.argwhere((ids < 0) | (ids >= classes))
+        if len(wrong):
+            row, *rest = (int(i) for i in wrong[0])
+            raise ValueError(
+                f"{name} expected class ids from 0 to {classes - 1}, for the network has {classes} outputs, "
+                f"got {ids[(row, *rest)]} in row {row}. fnn.labels numbers classes from 0; or let the "
+                "last layer have an output for each class."
+            )
+
+
+@functools.lru_cache(maxsize=1024)
+def _outputs(network: Layer, structure: Any, leaves: tuple[Any, ...]) -> int | None:
+    """How many outputs the network has; None where it has not one array of them."""
+    x = jax.tree.unflatten(structure, leaves)
+    y = jax.eval_shape(lambda key, x: network.forward(network.init(key, x), x), jax.random.key(0), x)
+    return int(y.shape[-1]) if hasattr(y, "shape") and y.ndim > 1 else None

@@ -55,6 +55,21 @@ def _narrowed(array: np.ndarray, name: str) -> np.ndarray:
     return narrow
 
 
+def check_finite(**trees: Any) -> None:
+    """Refuse NaN and infinity, naming the row and the column: one of them would make every weight NaN."""
+    for name, tree in trees.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            array = np.asarray(leaf)
+            if not jnp.issubdtype(array.dtype, jnp.floating) or np.isfinite(array).all():
+                continue
+            row, *column = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            where = f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} expected finite numbers, got {array[(row, *column)]} in "
+                f"{where}. Leave the row out, or let fnn.encode fill what is missing."
+            )
+
+
 def row_count(**trees: Any) -> int:
     """The length of the leading axis that everything named shares; None counts for nothing."""
     counts: dict[str, int] = {}

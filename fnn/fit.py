@@ -12,8 +12,8 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_fit, check_state
-from fnn.arrays import as_arrays, row_count, suited
+from fnn.arguments import check_class_ids, check_fit, check_state
+from fnn.arrays import as_arrays, check_finite, row_count, suited
 from fnn.functions import as_partial
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
@@ -92,13 +92,8 @@ def fit(
     Raises ValueError or TypeError, before anything is compiled, for what does not fit together.
     """
     check_fit(network, cost, optimizer, epochs, batch_size, validation, metrics, patience, key, state)
-    x, y = suited(network, as_arrays(x, "x")), as_arrays(y, "y")
-    sample_weight = as_arrays(sample_weight, "sample_weight")
-    row_count(x=x, y=y, sample_weight=sample_weight)
-    if validation is not None:
-        held = tuple(as_arrays(part, f"validation[{i}]") for i, part in enumerate(validation))
-        row_count(**{f"validation[{i}]": part for i, part in enumerate(held)})
-        validation = (suited(network, held[0]), *held[1:])
+    data = _data(network, cost, x, y, sample_weight, validation)
+    x, *_, validation = data
     run = functools.partial(
         _train,
         network,
@@ -108,7 +103,7 @@ def fit(
         metrics={name: as_partial(metric) for name, metric in (metrics or {}).items()},
         patience=np.int32(np.iinfo(np.int32).max if patience is None else patience),
         batch_size=batch_size,
-        data=jax.device_put((x, y, sample_weight, validation)),
+        data=jax.device_put(data),
     )
     if state is None:
         state = _start(network, optimizer, x, batch_size, key, params)
@@ -120,6 +115,24 @@ def fit(
         watchers = [stack.enter_context(progress_bar(epochs))] if progress else []
         watchers += [on_epoch] if on_epoch is not None else []
         return _loop(run, state, epochs, patience, watchers)
+
+
+def _data(network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any) -> tuple[Any, ...]:
+    """Everything as arrays, of one length where rows belong together, finite, its ids those of classes."""
+    x, y = suited(network, as_arrays(x, "x")), as_arrays(y, "y")
+    sample_weight = as_arrays(sample_weight, "sample_weight")
+    row_count(x=x, y=y, sample_weight=sample_weight)
+    check_finite(x=x, y=y, sample_weight=sample_weight)
+    check_class_ids(network, cost, x, y=y)
+    if validation is not None:
+        held = {f"validation[{i}]": part for i, part in enumerate(validation)}
+        held = {name: as_arrays(part, name) for name, part in held.items()}
+        row_count(**held)
+        check_finite(**held)
+        held_x, held_y, *weight = held.values()
+        check_class_ids(network, cost, x, **{"validation[1]": held_y})
+        validation = (suited(network, held_x), held_y, *weight)
+    return x, y, sample_weight, validation
 
 
 def _start(
@@ -190,9 +203,11 @@ def _loop(
         made = int(state.epoch) - begin - done
         pieces.append({name: np.asarray(rows)[:made] for name, rows in history.items()})
         done += made
-        if made and any([watch(_report(state, begin + epochs, pieces[-1])) for watch in watchers]):  # noqa: C419, all are told
-            stopped = "on_epoch"
-            break
+        if made and watchers:
+            report = _report(state, begin + epochs, pieces[-1])
+            if True in [bool(watch(report)) for watch in watchers]:  # each is told, whatever the first says
+                stopped = "on_epoch"
+                break
         if patience and state.best and int(state.epoch) - int(state.best.epoch) >= patience:
             stopped = "patience"
             break

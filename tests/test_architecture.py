@@ -17,13 +17,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up: a file imports only from floors below its own.
 FLOORS = [
     ["functions", "parameters", "columns", "losses.mean"],
-    ["layer", "data", "losses.regression", "losses.classification", "optimizers.rule", "progress"],
-    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "encoding", "arrays",
-     "arguments", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
+    ["layer", "data", "losses.regression", "losses.classification", "optimizers.rule", "progress",
+     "gradient_check"],
+    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "encoding",
+     "arrays", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
      "optimizers.adaptive", "optimizers.transformations", "objective"],
-    ["walk", "layers", "losses", "metrics", "optimizers", "evaluation", "checkpoint"],
-    ["summary", "state"],
-    ["training"],
+    ["walk", "layers", "metrics", "optimizers", "arguments", "checkpoint", "derivatives"],
+    ["evaluation", "summary", "state", "backprop", "words"],
+    ["training", "explain"],
     ["fit"],
     [""],
 ]  # fmt: skip

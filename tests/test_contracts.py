@@ -75,6 +75,7 @@ ARRAYS = {
     "loss": (lambda x: fnn.loss(NETWORK, COST)(PARAMS, x, IDS), X, True),
     "Objective": (lambda x: fnn.Objective(jnp.sin, jnp.mean, lambda p: jnp.sum(p**2))(x), X, True),
     "start": (lambda x: fnn.start(NETWORK, RULE, x, key=jax.random.key(0)).params, X, True),
+    "backprop": (lambda x: fnn.backprop(NETWORK, COST, PARAMS, x, IDS), X, True),
     "step": (lambda x: fnn.step(NETWORK, COST, RULE, STATE, x, IDS, jax.random.key(3))[1], X, True),
     "epoch": (lambda x: fnn.epoch(NETWORK, COST, RULE, STATE, x, IDS, batch_size=4)[1], X, True),
     "train": (lambda x: fnn.train(NETWORK, COST, RULE, STATE, x, IDS, epochs=2)[1]["cost"], X, False),
@@ -85,8 +86,10 @@ ARRAYS = {
     "Standardizer": (fnn.standardize(np.asarray(X)).inverse, X, True),
 }
 # What lives on the host (text, files, loops that watch), and what is a value or an error.
-HOST = {"encode", "labels", "evaluate", "fit", "save", "load", "summary"}
+HOST = {"check_gradients", "encode", "explain", "labels", "evaluate", "fit", "save", "load", "summary"}
 VALUES = {
+    "Backprop",
+    "GradientCheck",
     "Best",
     "Encoder",
     "Fitted",

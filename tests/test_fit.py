@@ -300,6 +300,11 @@ WRONG = {
     "names in y": (dict(y=["cat"] * 45), TypeError, r"y expected numbers.*fnn.labels"),
     "ragged x": (dict(x=[[1.0], [1.0, 2.0]] + [[1.0]] * 43), ValueError, r"x expected rows of equal length"),
     "x beyond float32": (dict(x=X * 1e300), ValueError, r"x holds .*float32 cannot hold.*fnn.standardize"),
+    "nan in x": (dict(x=np.where(X[7, 2] == X, np.nan, X)), ValueError, r"x expected finite.*got nan in row 7, column 2"),
+    "infinite target": (dict(y=np.r_[Y[:-1], np.inf]), ValueError, r"y expected finite numbers, got inf in row 44"),
+    "ids from 1": (dict(y=Y + 1), ValueError, r"ids from 0 to 2, for the network has 3 outputs, got 3 in row \d+.*fnn.labels"),
+    "id below 0": (dict(y=Y - 1), ValueError, r"got -1 in row"),
+    "ids of validation": (dict(validation=(X[:9], Y[:9] + 7)), ValueError, r"validation\[1\] expected class ids from 0"),
     "y beyond int32": (dict(y=Y + 2**40), ValueError, r"y holds .*int32 cannot hold"),
     "labels as a column": (dict(y=Y[:, None]), ValueError, r"class ids of shape \(32,\).*targets\[..., 0\]"),
     "validation of another width": (

@@ -287,3 +287,29 @@ def test_refuses_weights_that_are_no_prefix(name, shape):
     targets = jnp.zeros((4, 2), int) if name.startswith("softmax") else jnp.zeros((4, 2, 3))
     with pytest.raises(ValueError, match=says("sample_weight", str(shape), "(4, 2")):
         getattr(fnn, name)(jnp.zeros((4, 2, 3)), targets, jnp.ones(shape))
+
+
+WITHOUT = {
+    "mse": (jnp.array([[1.0], [jnp.nan]]), jnp.array([[0.0], [jnp.nan]])),
+    "rmse": (jnp.array([[1.0], [2.0]]), jnp.array([[0.0], [jnp.nan]])),
+    "mae": (jnp.array([[1.0], [jnp.inf]]), jnp.array([[0.0], [1.0]])),
+    "huber": (jnp.array([[1.0], [2.0]]), jnp.array([[0.0], [jnp.inf]])),
+    "binary_cross_entropy": (jnp.array([[1.0], [jnp.nan]]), jnp.array([[0.0], [jnp.nan]])),
+    "softmax_cross_entropy": (jnp.array([[1.0, 0.0], [jnp.nan, 0.0]]), jnp.array([0, -100])),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_row_without_weight_may_hold_anything_and_has_no_slope(name):
+    cost, (predictions, targets) = getattr(fnn, name), WITHOUT[name]
+    value, slope = jax.value_and_grad(cost)(predictions, targets, jnp.array([1.0, 0.0]))
+    alone, its_slope = jax.value_and_grad(cost)(predictions[:1], targets[:1])
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    np.testing.assert_allclose(slope, np.r_[its_slope, np.zeros_like(its_slope)], rtol=1e-6)
+
+
+def test_a_class_weight_of_an_id_without_weight_counts_nothing():
+    weighted = fnn.softmax_cross_entropy(
+        jnp.zeros((2, 2)), jnp.array([0, 5]), jnp.array([1.0, 0.0]), class_weight=jnp.array([1.0, 3.0])
+    )
+    np.testing.assert_allclose(weighted, np.log(2), rtol=1e-6)

@@ -422,3 +422,10 @@ def test_refuses_a_chain_of_nothing_and_of_what_is_no_optimizer():
             chain(*links)
     with pytest.raises((ValueError, TypeError), match="0.1"):
         chain(fnn.adam(), 0.1)
+
+
+def test_decay_after_the_rule_is_refused_with_the_mend():
+    with pytest.raises(
+        ValueError, match=r"link 1, weight_decay, stands after the rule, link 0.*chain\(weight_decay"
+    ):
+        fnn.chain(fnn.adam(), fnn.weight_decay(0.1))

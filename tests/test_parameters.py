@@ -57,7 +57,9 @@ def test_trained_and_the_rest_are_the_whole(build, shape):
 
 
 @pytest.mark.parametrize("name", ["frozen", "statistics"])
-@pytest.mark.parametrize("combine", [fnn.parallel, partial(fnn.wire, lambda net, x: x)], ids=["parallel", "wire"])
+@pytest.mark.parametrize(
+    "combine", [fnn.parallel, partial(fnn.wire, lambda net, x: x)], ids=["parallel", "wire"]
+)
 def test_a_part_cannot_take_a_name_that_would_keep_it_from_learning(combine, name):
     with pytest.raises(ValueError, match=f"'{name}'.*not trained"):
         combine(**{name: fnn.dense(2)})

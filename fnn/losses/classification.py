@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import comparable, spread, weighted_mean
+from fnn.losses.mean import comparable, spread, weighted_mean, without_weightless
 
 __all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -32,7 +32,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.array([0.0, jnp.log(3.0)]), jnp.array([1, 1])).round(4)
     Array(0.4904, dtype=float32)
     """
-    z, y = comparable("binary_cross_entropy", logits, targets)
+    z, y = comparable("binary_cross_entropy", logits, targets, sample_weight)
     smoothing = jnp.asarray(label_smoothing, z.dtype)
     y = (1 - smoothing) * y + smoothing / 2
     surprise = jnp.asarray(positive_weight, z.dtype) * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
@@ -60,6 +60,7 @@ def softmax_cross_entropy(
     z = jnp.asarray(logits)
     z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
     y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
+    z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
     weight = sample_weight
     if class_weight is not None:
         rows = (y * _one_a_class(class_weight, z)).sum(-1)

@@ -17,8 +17,7 @@ def weighted_mean(values: jax.Array, sample_weight: ArrayLike | None) -> jax.Arr
         return values.mean()
     weight = spread(sample_weight, values)
     total = weight.sum()
-    weighted = jnp.where(weight == 0, 0, weight * values)  # a row without weight may hold anything
-    return jnp.where(total == 0, 0, weighted.sum() / jnp.where(total == 0, 1, total))
+    return jnp.where(total == 0, 0, (weight * values).sum() / jnp.where(total == 0, 1, total))
 
 
 def spread(sample_weight: ArrayLike, values: jax.Array) -> jax.Array:
@@ -33,7 +32,19 @@ def spread(sample_weight: ArrayLike, values: jax.Array) -> jax.Array:
     return jnp.broadcast_to(weight.reshape(weight.shape + trailing), values.shape)
 
 
-def comparable(name: str, predictions: ArrayLike, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def without_weightless(values: jax.Array, sample_weight: ArrayLike | None) -> jax.Array:
+    """The values, with 0 where there is no weight: what stands there counts in no value and no slope.
+
+    Weighing comes too late for that: 0 · NaN is NaN.
+    """
+    if sample_weight is None:
+        return values
+    return jnp.where(spread(sample_weight, values) == 0, 0, values)
+
+
+def comparable(
+    name: str, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Both as arrays of one shape and of at least float32; refuses what would broadcast."""
     p, t = jnp.asarray(predictions), jnp.asarray(targets)
     if p.shape != t.shape:
@@ -42,7 +53,8 @@ def comparable(name: str, predictions: ArrayLike, targets: ArrayLike) -> tuple[j
             + _mend(p.shape, t.shape)
         )
     dtype = jnp.promote_types(p.dtype, jnp.float32)
-    return p.astype(dtype), t.astype(dtype)
+    p, t = p.astype(dtype), t.astype(dtype)
+    return without_weightless(p, sample_weight), without_weightless(t, sample_weight)
 
 
 def _mend(predictions: tuple[int, ...], targets: tuple[int, ...]) -> str:

@@ -21,7 +21,7 @@ def mse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 4) / 2
     Array(2., dtype=float32)
     """
-    p, t = comparable("mse", predictions, targets)
+    p, t = comparable("mse", predictions, targets, sample_weight)
     return weighted_mean((p - t) ** 2, sample_weight)
 
 
@@ -34,7 +34,7 @@ def rmse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | 
     >>> rmse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))        # √2
     Array(1.4142135, dtype=float32)
     """
-    p, t = comparable("rmse", predictions, targets)
+    p, t = comparable("rmse", predictions, targets, sample_weight)
     square = weighted_mean((p - t) ** 2, sample_weight)
     perfect = square == 0
     return jnp.where(perfect, 0, jnp.sqrt(jnp.where(perfect, 1, square)))
@@ -49,7 +49,7 @@ def mae(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mae(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 2) / 2
     Array(1., dtype=float32)
     """
-    p, t = comparable("mae", predictions, targets)
+    p, t = comparable("mae", predictions, targets, sample_weight)
     error = p - t
     return weighted_mean(error * jnp.sign(error), sample_weight)  # |e|, with slope 0 at 0 (jnp.abs has 1)
 
@@ -70,7 +70,7 @@ def huber(
     >>> huber(jnp.array([1.0, 2.0]), jnp.array([0.5, 5.0]))       # (0.125 + 2.5) / 2
     Array(1.3125, dtype=float32)
     """
-    p, t = comparable("huber", predictions, targets)
+    p, t = comparable("huber", predictions, targets, sample_weight)
     distance = jnp.abs(p - t)
     delta = jnp.asarray(delta, p.dtype)
     near = jnp.minimum(distance, delta)  # ½·near² + δ·(the rest of the way) is both lines at once

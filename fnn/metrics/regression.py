@@ -20,7 +20,7 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLik
     >>> r2_score(jnp.array([1.0, 2.0, 2.0]), jnp.array([1.0, 2.0, 3.0]))      # 1 − 1/2
     Array(0.5, dtype=float32)
     """
-    p, t = comparable("r2_score", predictions, targets)
+    p, t = comparable("r2_score", predictions, targets, sample_weight)
     weight = jnp.ones_like(t) if sample_weight is None else spread(sample_weight, t)
     missed = (weight * (t - p) ** 2).sum(0)
     from_first = t - t[:1]  # exactly 0 where the targets never change

@@ -3,7 +3,7 @@
     adagrad    mends: one learning rate for parameters of very different slopes
     rmsprop    mends: adagrad's steps only ever shrink, until it stands still
     adadelta   mends: rmsprop's update has no unit, so a learning rate must be found for it
-    adam       mends: rmsprop's noise, and its first steps, when the averages still hold their zeros
+    adam       mends: rmsprop's jumps uphill, and its first steps, when its average still holds zeros
 
 θ parameters, g gradient, α learning rate; everything is per entry.
 """
@@ -132,8 +132,8 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
         s ← ρs + (1 − ρ)g²        before Δ
         d ← ρd + (1 − ρ)Δ²        after it
 
-    Mends RMSprop's unitless step: Δ is scaled by the steps of late, so no learning rate has to be
-    found (α = 1). It starts slowly, from √ε. Zeiler 2012, Algorithm 1.
+    Mends RMSprop's unitless step: Δ is scaled by the steps of late, so that α stays 1. It starts
+    slowly: the first step is about √(ε / (1 − ρ)), whatever the slope. Zeiler 2012, Algorithm 1.
 
     >>> rule = adadelta(decay=0.75, eps=1.0)
     >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
@@ -186,8 +186,8 @@ def adam(
         m ← β₁m + (1 − β₁)g     m̂ = m / (1 − β₁ᵗ)      the mean of the gradient
         v ← β₂v + (1 − β₂)g²    v̂ = v / (1 − β₂ᵗ)      the mean of its square
 
-    Mends RMSprop's noise (m averages it away) and its first steps (t counts from 1, so the first
-    step is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
+    Mends RMSprop's jumps (m averages, so fewer steps go uphill) and its first steps (t counts from 1,
+    so the first is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
 
     >>> rule = adam(0.5)
     >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]    # −α · g/|g|

@@ -97,8 +97,8 @@ def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     """Momentum that looks ahead: v ← μv + g, θ ← θ − α(g + μv).
 
     Mends momentum's overshoot: the gradient is in effect taken where the velocity is about to
-    carry θ, so a rising slope brakes one step earlier. Nesterov 1983, in the form of
-    Sutskever et al. 2013, eq. 3-4, written for the looked-ahead parameters.
+    carry θ, so a rising slope brakes one step earlier; but α must be smaller in the steepest direction.
+    Nesterov 1983, in the form of Sutskever et al. 2013, eq. 3-4, for the looked-ahead parameters.
 
     >>> rule = nesterov(0.5, momentum=0.9)
     >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.array([1.0])))[0]    # −0.5 · (2 + 0.9 · 2)

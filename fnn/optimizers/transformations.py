@@ -40,8 +40,21 @@ def chain(*links: Optimizer) -> Optimizer:
         if not (hasattr(link, "init") and hasattr(link, "update")):
             called = f" Call it: fnn.{link.__name__}(…)." if inspect.isfunction(link) else ""
             raise TypeError(f"chain: link {place} expected an optimizer, got {link!r}.{called}")
+    _refuse_late_decay(links)
     init = Partial(_chain_init, *(as_partial(link.init) for link in links))
     return Optimizer(init, _chained(tuple(link.update for link in links)))
+
+
+def _refuse_late_decay(links: tuple[Optimizer, ...]) -> None:
+    """After a rule an update points downhill: what pulls a gradient to zero would push the weights away."""
+    numbers = [getattr(link.init, "keywords", {}) for link in links]
+    rules = [place for place, named in enumerate(numbers) if "learning_rate" in named]
+    decays = [place for place, link in enumerate(links) if link.update is weight_decay_update]
+    if rules and decays and decays[-1] > rules[0]:
+        raise ValueError(
+            f"chain: link {decays[-1]}, weight_decay, stands after the rule, link {rules[0]}, where it would "
+            "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
+        )
 
 
 def _chain_init(*inits_and_params: Any) -> tuple[Any, ...]:
@@ -110,8 +123,9 @@ def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None)
 def weight_decay(rate: ArrayLike) -> Optimizer:
     """A pull of the weights to zero: g ← g + λθ, the gradient of ½λ‖θ‖².
 
-    What is named `bias`, `scale`, `offset` or `table` is spared. As a link before a rule it goes
-    through that rule's moments, as an L2 penalty does. Krogh & Hertz 1991.
+    What is named `bias`, `scale`, `offset` or `table` is spared. It is a link before a rule and goes
+    through that rule's moments, as an L2 penalty does: before Adam, whose step hardly depends on the
+    size of the gradient, λ decides when a weight is pulled more than how far. Krogh & Hertz 1991.
 
     >>> rule, weight = weight_decay(0.1), {"weight": jnp.array([2.0])}
     >>> rule.update({"weight": jnp.array([1.0])}, rule.init(weight), weight)[0]
