@@ -1,7 +1,6 @@
 """What `fit` was given, checked before anything is compiled."""
 
 import functools
-import inspect
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.functions import is_key
+from fnn.functions import is_key, name_of
 from fnn.layer import Layer
 from fnn.losses import softmax_cross_entropy
 
@@ -27,6 +26,9 @@ def check_fit(
     patience: Any,
     key: Any,
     state: Any,
+    params: Any,
+    on_epoch: Any,
+    penalty: Any,
 ) -> None:
     """Refuse arguments that are not what their names say."""
     if not isinstance(network, Layer):
@@ -35,11 +37,17 @@ def check_fit(
             "A plain function becomes one inside fnn.serial(function)."
         )
     _check_function("fit", "cost", cost, "fnn.mse")
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        called = f" Call it: {optimizer.__name__}(…)." if inspect.isfunction(optimizer) else ""
-        raise TypeError(f"fit: optimizer expected one such as fnn.adam(), got {optimizer!r}.{called}")
+    check_optimizer("fit", optimizer)
     _check_count("epochs", epochs, 0)
     _check_count("batch_size", batch_size, 1)
+    if params is not None:
+        check_params("fit", params)
+    for name, function, example in (
+        ("on_epoch", on_epoch, "report, such as print"),
+        ("penalty", penalty, "trained parameters"),
+    ):
+        if function is not None and not callable(function):
+            raise TypeError(f"fit: {name} expected a function of the {example}, got {function!r}.")
     if patience is not None:
         _check_count("patience", patience, 1)
     _check_validation(validation, metrics, patience)
@@ -93,6 +101,27 @@ def check_metrics(caller: str, metrics: Any) -> None:
         _check_function(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
 
 
+def check_params(caller: str, params: Any) -> None:
+    """Refuse parameters that are no tree of arrays: a whole result, or none."""
+    leaves = jax.tree.leaves(params)
+    whole = hasattr(params, "params")
+    if whole or params is None or not all(hasattr(leaf, "dtype") for leaf in leaves):
+        mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
+        raise TypeError(
+            f"{caller}: params expected a tree of arrays, such as fitted.params, got a "
+            f"{type(params).__name__}. {mend}"
+        )
+
+
+def check_optimizer(caller: str, optimizer: Any) -> None:
+    """Refuse what has no init and update: a rule that was not called, a number, a plain function."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        name = name_of(optimizer)
+        called = f" Call it: {name}(…)." if callable(optimizer) else ""
+        got = f"the function {name}" if callable(optimizer) else repr(optimizer)
+        raise TypeError(f"{caller}: optimizer expected one such as fnn.adam(), got {got}.{called}")
+
+
 def check_state(state: Any, optimizer: Any, key: Any, params: Any) -> None:
     """Refuse a state to continue from that another optimizer, key or set of parameters would change."""
     if key is not None or params is not None:
@@ -100,6 +129,9 @@ def check_state(state: Any, optimizer: Any, key: Any, params: Any) -> None:
             "fit: with state= the run goes on with its own key and parameters: leave out key= and "
             "params=. (A new run from trained parameters is params=fitted.params, key=….)"
         )
+    if not (hasattr(state, "optimizer") and hasattr(state, "epoch")):
+        mend = "It is in its field .state." if hasattr(state, "state") else "fnn.start makes one."
+        raise TypeError(f"fit: state expected fitted.state, got a {type(state).__name__}. {mend}")
     there, given = hyperparameters(state.optimizer), hyperparameters(optimizer.init(()))
     differing = [
         f"{name} is {_said(there.get(name))} in the state, {_said(given.get(name))} in the optimizer"

@@ -14,8 +14,17 @@ from fnn.layer import Layer, call_plain, inside, is_plain
 from fnn.layers.dense import dense_forward
 from fnn.layers.dropout import dropout_forward
 from fnn.layers.flatten import flatten_forward
-from fnn.network import branches, parallel_forward, residual_forward, serial_forward
-from fnn.objective import cost_of
+from fnn.network import (
+    added,
+    branches,
+    joined,
+    paired,
+    parallel_forward,
+    residual_forward,
+    separated,
+    serial_forward,
+)
+from fnn.objective import cost_of, real_number
 from fnn.parameters import trained
 
 __all__ = ["Backprop", "backprop"]
@@ -85,12 +94,16 @@ def backprop(
 
 def cost_and_delta(cost: Any, predictions: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, bool]:
     """The cost, its derivative by the predictions, and whether that is written by hand."""
-    inner, options = getattr(cost, "func", cost), getattr(cost, "keywords", {})
-    value = cost_of(cost, predictions, y, sample_weight)
-    if inner in COSTS and not getattr(cost, "args", ()):
-        delta = COSTS[inner](predictions, y, sample_weight, **options)  # (1)  δ ← ∂c/∂ŷ
-        return value, delta, True
-    return value, jax.grad(lambda p: cost_of(cost, p, y, sample_weight))(predictions), False
+    value = real_number("cost", cost_of(cost, predictions, y, sample_weight))
+    rule, bound_by_place = COSTS.get(getattr(cost, "func", cost)), getattr(cost, "args", None)
+    if rule is None or bound_by_place:
+        slope = jax.grad(lambda p: cost_of(cost, p, y, sample_weight))
+        return value, slope(predictions), False
+    options = dict(getattr(cost, "keywords", {}))
+    if sample_weight is not None:
+        options["sample_weight"] = sample_weight
+    delta = rule(predictions, y, **options)  # (1)  δ ← ∂c/∂ŷ
+    return value, delta.astype(predictions.dtype), True
 
 
 # Forwards, keeping what each layer saw -------------------------------------------------------------
@@ -113,33 +126,26 @@ class Walked(NamedTuple):
 def forwards(place: str, layer: Layer, params: Any, x: Any) -> Walked:
     """y = f(x), and the same for the layers inside."""
     function = _function(layer)
-    if function in (serial_forward, residual_forward):
-        parts, y = [], x
-        for i, (part, own) in enumerate(zip(layer.parts, params, strict=True)):
-            with inside(f"layer {i}", part, y):
-                parts.append(forwards(f"layer {i}, {part.name}", part, own, y))
-            y = parts[-1].y
-        if function is residual_forward:
-            y = jax.tree.map(jax.numpy.add, x, y)
-        return Walked(place, layer, params, x, y, tuple(parts))
     if function is parallel_forward:
         return _forwards_in_parallel(place, layer, params, x)
-    return Walked(place, layer, params, x, layer.forward(params, x))
+    if function not in (serial_forward, residual_forward):
+        return Walked(place, layer, params, x, layer.forward(params, x))
+    parts, y = [], x
+    for i, (part, own) in enumerate(paired(layer.parts, params)):
+        with inside(f"layer {i}", part, y):
+            parts.append(forwards(f"layer {i}, {part.name}", part, own, y))
+        y = parts[-1].y
+    y = added(x, y) if function is residual_forward else y
+    return Walked(place, layer, params, x, y, tuple(parts))
 
 
 def _forwards_in_parallel(place: str, layer: Layer, params: Any, x: Any) -> Walked:
     layers, names = layer.forward.args  # type: ignore[attr-defined]
-    own = [params[name] for name in names] if names else params
-    parts = tuple(
-        forwards(f"{where}, {part.name}", part, p, value)
-        for (where, part, value), p in zip(branches(layers, names, x), own, strict=True)
-    )
-    outputs = [part.y for part in parts]
-    return Walked(place, layer, params, x, _named(names, outputs), parts)
-
-
-def _named(names: tuple[str, ...], values: Any) -> Any:
-    return dict(zip(names, values, strict=True)) if names else tuple(values)
+    parts = []
+    for (where, part, value), own in zip(branches(layers, names, x), separated(layers, names, params)):
+        with inside(where, part, value):
+            parts.append(forwards(f"{where}, {part.name}", part, own, value))
+    return Walked(place, layer, params, x, joined(names, [part.y for part in parts]), tuple(parts))
 
 
 # Backwards, handing on delta -----------------------------------------------------------------------
@@ -147,7 +153,7 @@ def _named(names: tuple[str, ...], values: Any) -> Any:
 
 def backwards(walked: Walked, delta: Any) -> Walked:
     """With δ, the derivative by what the layer gave: by its parameters, and by what it was given."""
-    rule = _rule(walked.layer)
+    rule = rule_of(walked.layer)
     if rule is not None:
         return rule(walked._replace(delta=delta))
     y, pull = jax.vjp(walked.layer.forward, walked.params, walked.x)
@@ -161,13 +167,15 @@ def _dense(walked: Walked) -> Walked:
     delta = walked.delta.reshape(-1, weight.shape[1])
     grads = {"weight": x.T @ delta, "bias": delta.sum(0)}  # (3)  ∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ
     delta_x = delta @ weight.T  # (4)  δ ← δWᵀ
-    return walked._replace(grads=grads, delta_x=delta_x.reshape(walked.x.shape))
+    grads = {name: grad.astype(walked.params[name].dtype) for name, grad in grads.items()}
+    return walked._replace(grads=grads, delta_x=delta_x.reshape(walked.x.shape).astype(x.dtype))
 
 
 def _activation(walked: Walked) -> Walked:
     rule = through(walked.layer.forward.args[0])  # type: ignore[attr-defined]
     assert rule is not None  # it was looked up before it was chosen
-    return walked._replace(grads=(), delta_x=rule(walked.delta, walked.x, walked.y))  # (2)  δ ← δ ⊙ σ′(z)
+    delta_x = rule(walked.delta, walked.x, walked.y)  # (2)  δ ← δ ⊙ σ′(z)
+    return walked._replace(grads=(), delta_x=delta_x.astype(walked.x.dtype))
 
 
 def _reshaped(walked: Walked) -> Walked:
@@ -193,8 +201,8 @@ def _parallel(walked: Walked) -> Walked:
     names = walked.layer.forward.args[1]  # type: ignore[attr-defined]
     deltas = [walked.delta[name] for name in names] if names else walked.delta
     parts = tuple(backwards(part, delta) for part, delta in zip(walked.inside, deltas, strict=True))
-    grads = _named(names, [part.grads for part in parts])
-    delta_x: Any = _named(names, [part.delta_x for part in parts])
+    grads = joined(names, [part.grads for part in parts])
+    delta_x: Any = joined(names, [part.delta_x for part in parts])
     if not names:  # all were given the same x: their derivatives add up
         delta_x = jax.tree.map(lambda *each: sum(each[1:], each[0]), *delta_x)
     return walked._replace(inside=parts, grads=grads, delta_x=delta_x)
@@ -210,7 +218,8 @@ RULES: dict[Any, Callable[[Walked], Walked]] = {
 }
 
 
-def _rule(layer: Layer) -> Callable[[Walked], Walked] | None:
+def rule_of(layer: Layer) -> Callable[[Walked], Walked] | None:
+    """The layer's rule, or None where none is written."""
     if is_plain(layer):
         return _activation if through(layer.forward.args[0]) else None  # type: ignore[attr-defined]
     return RULES.get(_function(layer))
@@ -221,7 +230,8 @@ def _function(layer: Layer) -> Any:
     return call_plain if is_plain(layer) else getattr(layer.forward, "func", layer.forward)
 
 
-def _automatic(walked: Walked) -> tuple[str, ...]:
-    if _rule(walked.layer) is None:
-        return (walked.place,)
-    return tuple(name for part in walked.inside for name in _automatic(part))
+def _automatic(walked: Walked, path: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The paths of the layers without a rule."""
+    if rule_of(walked.layer) is None:
+        return (" › ".join(path) or walked.place,)
+    return tuple(name for part in walked.inside for name in _automatic(part, (*path, part.place)))

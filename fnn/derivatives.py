@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.losses import binary_cross_entropy, huber, mae, mse, rmse, softmax_cross_entropy
-from fnn.losses.classification import class_probabilities
+from fnn.losses.classification import class_probabilities, one_a_class
 from fnn.losses.mean import comparable, spread, without_weightless
 
 __all__: list[str] = []
@@ -136,6 +136,7 @@ def _mae(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array
 
 def _huber(predictions: Any, targets: Any, sample_weight: Any = None, delta: Any = 1.0) -> jax.Array:
     p, t = comparable("huber", predictions, targets, sample_weight)
+    delta = jnp.asarray(delta, p.dtype)
     return jnp.clip(p - t, -delta, delta) * _share(p, sample_weight)
 
 
@@ -147,8 +148,9 @@ def _binary_cross_entropy(
     positive_weight: Any = 1.0,
 ) -> jax.Array:
     z, y = comparable("binary_cross_entropy", logits, targets, sample_weight)
-    y = (1 - label_smoothing) * y + label_smoothing / 2
-    slope = (1 - y) * jax.nn.sigmoid(z) - positive_weight * y * jax.nn.sigmoid(-z)
+    smoothing, weight = (jnp.asarray(number, z.dtype) for number in (label_smoothing, positive_weight))
+    y = (1 - smoothing) * y + smoothing / 2
+    slope = (1 - y) * jax.nn.sigmoid(z) - weight * y * jax.nn.sigmoid(-z)
     return slope * _share(z, sample_weight)  # σ(z) − y, where w₊ = 1
 
 
@@ -160,13 +162,15 @@ def _softmax_cross_entropy(
     class_weight: Any = None,
 ) -> jax.Array:
     z = jnp.asarray(logits)
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
     y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
     z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
     weight = sample_weight
     if class_weight is not None:
-        rows = (y * class_weight).sum(-1)
+        rows = (y * one_a_class(class_weight, z)).sum(-1)
         weight = rows if weight is None else rows * spread(weight, rows)
-    y = (1 - label_smoothing) * y + label_smoothing / z.shape[-1]
+    smoothing = jnp.asarray(label_smoothing, z.dtype)
+    y = (1 - smoothing) * y + smoothing / z.shape[-1]
     share = jnp.asarray(_share(z[..., 0], weight))
     return (jax.nn.softmax(z) - y) * share[..., None]
 

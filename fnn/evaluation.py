@@ -11,7 +11,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_metrics
+from fnn.arguments import check_metrics, check_params
 from fnn.arrays import as_arrays, row_count, suited
 from fnn.layer import Layer
 
@@ -34,6 +34,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
 
     Raises ValueError for no rows, or leaves of x with different numbers of them.
     """
+    check_params("predict", params)
     x = suited(network, as_arrays(x, "x"))
     n = row_count(x=x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):

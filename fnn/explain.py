@@ -10,13 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.arrays import as_arrays, row_count
-from fnn.backprop import Walked, backwards, cost_and_delta, forwards
-from fnn.functions import name_of
+from fnn.backprop import Walked, backwards, cost_and_delta, forwards, rule_of
+from fnn.derivatives import WHOLE, through
+from fnn.functions import accepted, name_of
 from fnn.layer import Layer, is_plain
 from fnn.layers.dense import dense_forward
-from fnn.objective import loss
+from fnn.losses import rmse
+from fnn.network import serial_forward
+from fnn.objective import Objective, cost_of, loss
 from fnn.optimizers import Optimizer, RuleState, apply_updates
-from fnn.optimizers.transformations import chain_update, is_spared
+from fnn.optimizers.transformations import chain_update, spared
 from fnn.parameters import merge, trained
 from fnn.words import ROWS, RULES, Entry, said
 
@@ -56,33 +59,36 @@ def explain(
     """
     x, y = as_arrays(x, "x"), as_arrays(y, "y")
     rows = row_count(x=x, y=y)
-    walked = forwards("network", network, params, x)
-    value, delta, _ = cost_and_delta(cost, walked.y, y, None)
+    walked = forwards(f"network, {network.name}", network, params, x)
+    value, delta, by_hand = cost_and_delta(cost, walked.y, y, None)
     walked = backwards(walked, delta)
     learns, grads = trained(params), trained(walked.grads)
     state = optimizer.init(learns)
-    updates, after = optimizer.update(grads, state, learns)
+    objective = Objective(
+        lambda learns: network.forward(merge(learns, params), x), lambda p: cost_of(cost, p, y, None)
+    )
+    extra = {"value": value, "grad": grads, "value_fn": objective}
+    updates, after = optimizer.update(grads, state, learns, **accepted(optimizer.update, extra))
     new = apply_updates(learns, updates)
     now = loss(network, cost)(merge(new, params), x, y)
-    return "\n".join(
-        [
-            f"One turn of the wheel, on {rows} row{'s' if rows > 1 else ''}",
-            *("", "1. Forward propagation, from the first layer to the last", ""),
-            *_array("x", x),
-            *_forward(walked),
-            *("", "2. The cost", ""),
-            *_cost(cost, walked.y, y, value),
-            *("", "3. Backward propagation, from the last layer to the first", ""),
-            *_array("δ = ∂c/∂ŷ", delta),
-            *_backward(walked),
-            *("", f"4. Optimisation: {_rule_name(optimizer)}", ""),
-            *_optimisation(optimizer, learns, grads, state, after),
-            *("", "5. The new parameters", ""),
-            *_tree("", new),
-            "",
-            f"  the cost was {said(value)}, and is now {said(now)}",
-        ]
-    )
+    lines = [
+        f"One turn of the wheel, on {rows} row{'s' if rows > 1 else ''}",
+        *("", "1. Forward propagation, from the first layer to the last", ""),
+        *_array("x", x),
+        *_forward(_layers(walked)),
+        *("", "2. The cost", ""),
+        *_cost(cost, walked.y, y, value),
+        *("", "3. Backward propagation, from the last layer to the first", ""),
+        *_array("δ = ∂c/∂ŷ" if by_hand else "δ = ∂c/∂ŷ, by jax.grad", delta),
+        *_backward(_layers(walked)),
+        *("", f"4. Optimisation: {_rule_name(optimizer.update)}", ""),
+        *_optimisation(optimizer, learns, grads, state, after, extra),
+        *("", "5. The new parameters", ""),
+        *_tree("", new),
+        "",
+        f"  the cost was {said(value)}, and is now {said(now)}",
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 # Numbers ------------------------------------------------------------------------------------------
@@ -100,7 +106,7 @@ def _array(name: str, value: Any) -> Iterator[str]:
         yield f"      {array.size:,} numbers, too many to print: from {low} to {high}"
         return
     for row in array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1):
-        yield "      " + "".join(f"{said(number):>13}" for number in row)
+        yield "      " + " ".join(f"{said(number):>12}" for number in row)
 
 
 def _tree(name: str, tree: Any) -> Iterator[str]:
@@ -111,12 +117,18 @@ def _tree(name: str, tree: Any) -> Iterator[str]:
 # The stages ---------------------------------------------------------------------------------------
 
 
-def _forward(walked: Walked) -> Iterator[str]:
-    for part in walked.inside or (walked,):
+def _layers(walked: Walked) -> tuple[Walked, ...]:
+    """The layers of a series; anything else is shown as one, with what is inside it."""
+    in_series = getattr(walked.layer.forward, "func", None) is serial_forward
+    return walked.inside if in_series else (walked,)
+
+
+def _forward(parts: tuple[Walked, ...]) -> Iterator[str]:
+    for part in parts:
         yield ""
         if part.inside:
             yield f"  {part.place}"
-            yield from ("  " + line for line in _forward(part))
+            yield from ("  " + line for line in _forward(part.inside))
         elif part.layer.forward is dense_forward:
             yield f"  {part.place}:  z = xW + b"
             yield from _array("W", part.params["weight"])
@@ -131,22 +143,36 @@ def _forward(walked: Walked) -> Iterator[str]:
         yield from _array("a, its activations", part.y)
 
 
-def _backward(walked: Walked) -> Iterator[str]:
-    for part in reversed(walked.inside or (walked,)):
+def _backward(parts: tuple[Walked, ...]) -> Iterator[str]:
+    for part in reversed(parts):
         yield ""
         if part.inside:
             yield f"  {part.place}"
-            yield from ("  " + line for line in _backward(part))
+            yield from ("  " + line for line in _backward(part.inside))
         elif part.layer.forward is dense_forward:
             yield f"  {part.place}:  ∂c/∂W = xᵀδ,  ∂c/∂b = Σδ,  δ ← δWᵀ"
             yield from _array("∂c/∂W", part.grads["weight"])
             yield from _array("∂c/∂b", part.grads["bias"])
         elif is_plain(part.layer):
-            yield f"  {part.place}:  δ ← the derivative by z = δ ⊙ {part.layer.name}′(z)"
+            yield f"  {part.place}:  {_passed(part)}"
         else:
             yield f"  {part.place}"
-            yield from _tree("∂c/∂", part.grads)
-        yield from _array("δ, for the layer before", part.delta_x)
+            yield from _tree("∂c/∂", trained(part.grads))
+        if all(
+            leaf.dtype != jax.dtypes.float0 for leaf in jax.tree.leaves(part.delta_x)
+        ):  # ids have no slope
+            by = ", by jax.vjp" if rule_of(part.layer) is None else ""
+            yield from _array(f"δ, for the layer before{by}", part.delta_x)
+
+
+def _passed(part: Walked) -> str:
+    """How δ passes an activation."""
+    function, name = part.layer.forward.args[0], part.layer.name  # type: ignore[attr-defined]
+    if through(function) is None:
+        return "δ ← the derivative by z, by jax.vjp"
+    if getattr(function, "func", function) in WHOLE:
+        return f"δ ← the derivative by z = Jᵀδ, J the derivatives of {name}"
+    return f"δ ← the derivative by z = δ ⊙ {name}′(z)"
 
 
 def _cost(cost: Any, predictions: Any, y: Any, value: Any) -> Iterator[str]:
@@ -157,9 +183,10 @@ def _cost(cost: Any, predictions: Any, y: Any, value: Any) -> Iterator[str]:
     options = getattr(cost, "keywords", {})
     if inner not in ROWS or options.get("class_weight") is not None:
         yield f"  c = {name}(ŷ, y) = {said(value)}"
+        yield "  its formula is not written here"
         return
     n = len(predictions)
-    root = name == "rmse"
+    root = inner is rmse
     row_cost = functools.partial(_row_cost, cost, root)
     for i, (p, t) in enumerate(zip(predictions[:ROWS_SHOWN], y[:ROWS_SHOWN], strict=True)):
         one = said(row_cost(p, t))
@@ -175,22 +202,27 @@ def _row_cost(cost: Any, root: bool, prediction: jax.Array, target: jax.Array) -
     return value**2 if root else value  # what the root is taken of
 
 
-def _rule_name(optimizer: Optimizer) -> str:
-    if getattr(optimizer.update, "func", None) is chain_update:
-        return " → ".join(name_of(link).removesuffix("_update") for link in _links(optimizer.update))
-    return name_of(optimizer.update).removesuffix("_update")
+def _rule_name(update: Any) -> str:
+    if getattr(update, "func", None) is chain_update:
+        return " → ".join(map(_rule_name, _links(update)))
+    return name_of(update).removesuffix("_update")
 
 
 def _links(update: Any) -> tuple[Any, ...]:
     return update.args[0] if getattr(update, "func", None) is chain_update else (update,)
 
 
-def _optimisation(optimizer: Optimizer, learns: Any, grads: Any, state: Any, after: Any) -> Iterator[str]:
+def _optimisation(
+    optimizer: Optimizer, learns: Any, grads: Any, state: Any, after: Any, extra: dict[str, Any]
+) -> Iterator[str]:
     """Each link: its numbers, its state before and after, and its formula filled in for one parameter."""
     links = _links(optimizer.update)
     if getattr(optimizer.update, "func", None) is not chain_update:
         state, after = (state,), (after,)
     flat = jax.tree_util.tree_leaves_with_path(grads)
+    if not flat:
+        yield "  nothing in this network is trained"
+        return
     place = max(range(len(flat)), key=lambda i: float(jnp.abs(flat[i][1]).max()))
     path, g = flat[place]
     index = np.unravel_index(int(jnp.abs(g).argmax()), g.shape)
@@ -201,7 +233,7 @@ def _optimisation(optimizer: Optimizer, learns: Any, grads: Any, state: Any, aft
         return float(jax.tree.leaves(tree)[place][index])
 
     for link, before, then in zip(links, state, after, strict=True):
-        updates, _ = link(grads, before, learns)
+        updates, _ = link(grads, before, learns, **accepted(link, extra))
         yield ""
         yield from _link(link, before, then, learns, grads, updates, at, path)
         grads = updates
@@ -210,7 +242,7 @@ def _optimisation(optimizer: Optimizer, learns: Any, grads: Any, state: Any, aft
 def _link(
     link: Any, before: Any, then: Any, learns: Any, grads: Any, updates: Any, at: Any, path: Any
 ) -> Iterator[str]:
-    yield f"  {name_of(link).removesuffix('_update')}"
+    yield f"  {_rule_name(link)}"
     if link not in RULES or not isinstance(before, RuleState):
         yield "  its formula is not written here; its updates:"
         yield from _tree("Δ", updates)
@@ -219,8 +251,8 @@ def _link(
     yield "    " + ",  ".join(f"{name} = {said(value)}" for name, value in numbers.items())
     old, new = ({name: at(tree) for name, tree in s.moments.items()} for s in (before, then))
     norm = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))))
-    t, spared = int(then.step), is_spared(path)
-    entry = Entry(at(learns), at(grads), old, new, numbers, t, at(updates), norm, spared)
+    t, by_name = int(then.step), spared(path)
+    entry = Entry(at(learns), at(grads), old, new, numbers, t, at(updates), norm, by_name)
     yield from (f"    {line}" for line in RULES[link](entry))
     yield f"  its state before: step {int(before.step)}"
     yield from _tree("", before.moments)

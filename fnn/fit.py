@@ -91,7 +91,21 @@ def fit(
 
     Raises ValueError or TypeError, before anything is compiled, for what does not fit together.
     """
-    check_fit(network, cost, optimizer, epochs, batch_size, validation, metrics, patience, key, state)
+    check_fit(
+        network,
+        cost,
+        optimizer,
+        epochs,
+        batch_size,
+        validation,
+        metrics,
+        patience,
+        key,
+        state,
+        params,
+        on_epoch,
+        penalty,
+    )
     data = _data(network, cost, x, y, sample_weight, validation)
     x, *_, validation = data
     run = functools.partial(

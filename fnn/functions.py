@@ -41,6 +41,8 @@ def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, A
 def name_of(function: Any) -> str:
     """What a function is called in a message, with the options bound to it."""
     if isinstance(function, functools.partial):
+        if not (function.args or function.keywords):
+            return name_of(function.func)
         options = [
             *(name_of(a) if callable(a) else repr(a) for a in function.args),
             *(f"{k}={v!r}" for k, v in function.keywords.items()),

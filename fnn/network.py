@@ -56,7 +56,7 @@ def _serial_init(parts: tuple[Layer, ...], key: chex.PRNGKey, x: chex.ArrayTree)
 
 def serial_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> chex.ArrayTree:
     """x ← fᵢ(x), first to last."""
-    for place, (part, own) in enumerate(_paired(parts, params)):
+    for place, (part, own) in enumerate(paired(parts, params)):
         with inside(f"layer {place}", part, x):
             x = part.forward(own, x)
     return x
@@ -66,15 +66,21 @@ def _serial_forward_train(
     parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     moved = []
-    for place, (part, own) in enumerate(_paired(parts, params)):
+    for place, (part, own) in enumerate(paired(parts, params)):
         with inside(f"layer {place}", part, x):
             x, own = part.forward_train(own, x, jax.random.fold_in(key, place))
             moved.append(own)
     return x, tuple(moved)
 
 
-def _paired(parts: tuple[Layer, ...], params: Any) -> Iterator[tuple[Layer, Any]]:
+def paired(parts: tuple[Layer, ...], params: Any) -> Iterator[tuple[Layer, Any]]:
+    """Each layer with its parameters; refuses those of another network."""
     if not isinstance(params, tuple) or len(params) != len(parts):
+        if hasattr(params, "params"):
+            raise TypeError(
+                f"expected the parameters of {len(parts)} layers, got a {type(params).__name__}, which holds "
+                "them in its field .params."
+            )
         got = f"a tuple of {len(params)}" if isinstance(params, tuple) else f"a {type(params).__name__}"
         names = ", ".join(part.name for part in parts)
         raise ValueError(
@@ -108,17 +114,18 @@ def residual(*layers: Layer | Forward) -> Layer:
 
 def residual_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> chex.ArrayTree:
     """x + f(x)."""
-    return _added(x, serial_forward(parts, params, x))
+    return added(x, serial_forward(parts, params, x))
 
 
 def _residual_forward_train(
     parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     y, moved = _serial_forward_train(parts, params, x, key)
-    return _added(x, y), moved
+    return added(x, y), moved
 
 
-def _added(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
+def added(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
+    """x + y, of one shape."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(
             f"residual adds its input back, so its layers must keep the shape: they were given "
@@ -170,13 +177,15 @@ def branches(parts: tuple[Layer, ...], names: tuple[str, ...], x: Any) -> list[t
     return [(f"branch '{name}'", part, x[name]) for name, part in zip(names, parts)]
 
 
-def _joined(names: tuple[str, ...], values: list[Any]) -> Any:
+def joined(names: tuple[str, ...], values: list[Any]) -> Any:
+    """What the branches gave: a dict by name, or a tuple."""
     return dict(zip(names, values)) if names else tuple(values)
 
 
-def _separated(parts: tuple[Layer, ...], names: tuple[str, ...], params: Any) -> list[Any]:
+def separated(parts: tuple[Layer, ...], names: tuple[str, ...], params: Any) -> list[Any]:
+    """The parameters of each branch; refuses those of another network."""
     if not names:
-        return [own for _, own in _paired(parts, params)]
+        return [own for _, own in paired(parts, params)]
     check_names("parallel", params, names)
     return [params[name] for name in names]
 
@@ -187,26 +196,26 @@ def _parallel_init(parts: Any, names: Any, key: chex.PRNGKey, x: Any) -> chex.Ar
     for (place, part, value), part_key in zip(branches(parts, names, x), keys):
         with inside(place, part, value):
             params.append(part.init(part_key, value))
-    return _joined(names, params)
+    return joined(names, params)
 
 
 def parallel_forward(parts: Any, names: Any, params: Any, x: Any) -> chex.ArrayTree:
     """yᵢ = fᵢ(x), or fᵢ(xᵢ) by key."""
     values = []
-    for (place, part, value), own in zip(branches(parts, names, x), _separated(parts, names, params)):
+    for (place, part, value), own in zip(branches(parts, names, x), separated(parts, names, params)):
         with inside(place, part, value):
             values.append(part.forward(own, value))
-    return _joined(names, values)
+    return joined(names, values)
 
 
 def _parallel_forward_train(
     parts: Any, names: Any, params: Any, x: Any, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     values, moved = [], []
-    together = zip(branches(parts, names, x), _separated(parts, names, params))
+    together = zip(branches(parts, names, x), separated(parts, names, params))
     for i, ((place, part, value), own) in enumerate(together):
         with inside(place, part, value):
             y, own = part.forward_train(own, value, jax.random.fold_in(key, i))
             values.append(y)
             moved.append(own)
-    return _joined(names, values), _joined(names, moved)
+    return joined(names, values), joined(names, moved)

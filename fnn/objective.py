@@ -36,13 +36,14 @@ class Objective(NamedTuple):
 
     def total(self, params: chex.ArrayTree, predictions: chex.ArrayTree) -> jax.Array:
         """The cost of predictions made with these parameters, and the penalty on them."""
-        cost = _real_number("cost", self.cost(predictions))
+        cost = real_number("cost", self.cost(predictions))
         if self.penalty is None:
             return cost
-        return cost + _real_number("penalty", self.penalty(params))
+        return cost + real_number("penalty", self.penalty(params))
 
 
-def _real_number(name: str, value: Any) -> jax.Array:
+def real_number(name: str, value: Any) -> jax.Array:
+    """The value, refused where it is no single real number."""
     if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
             f"the {name} must be one real number, got {jnp.result_type(value)} of shape "

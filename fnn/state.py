@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.arguments import check_optimizer
+from fnn.functions import is_key
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
 from fnn.parameters import trained
@@ -51,6 +53,9 @@ def start(
     >>> start(dense(3), adam(), jnp.ones((8, 2)), key=jax.random.key(0)).params["weight"].shape
     (2, 3)
     """
+    check_optimizer("start", optimizer)
+    if not is_key(key):
+        raise TypeError(f"start: key expected jax.random.key(seed), got {key!r}.")
     init_key, run_key = jax.random.split(key)
     if params is None:
         params = network.init(init_key, x)

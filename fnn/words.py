@@ -1,5 +1,6 @@
 """Formulas with their numbers filled in: of a cost for one row, of an update rule for one parameter."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ __all__: list[str] = []
 
 def said(value: Any) -> str:
     """A number to six digits, as it stands everywhere in an explanation."""
-    return f"{float(value):.6g}".replace("-", "−")
+    return f"{float(value) + 0.0:.6g}".replace("-", "−")  # + 0.0: a zero has no sign
 
 
 def said_in(value: Any) -> str:
@@ -63,6 +64,10 @@ def _yes_or_no(
 
 
 def _one_of(z: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, class_weight: Any = None) -> str:
+    if z.ndim > 1:  # a row of several places, as of a sequence
+        options = {"label_smoothing": label_smoothing, "class_weight": class_weight}
+        places = zip(z.reshape(-1, z.shape[-1]), y.reshape(-1, *y.shape[z.ndim - 1 :]), strict=True)
+        return _over([f"({_one_of(place, target, **options)})" for place, target in places])
     one_hot = np.eye(len(z))[int(y)] if y.ndim == 0 else y
     smooth = (1 - label_smoothing) * one_hot + label_smoothing / len(z)
     exponentials = " + ".join(f"e^{said_in(logit)}" for logit in z)
@@ -96,7 +101,7 @@ class Entry(NamedTuple):
     t: int
     update: float
     norm: float  # of the whole gradient
-    spared: bool  # from decay, by its name
+    spared: str  # the name by which it is spared from decay, or none
 
 
 def _gradient_descent(e: Entry) -> list[str]:
@@ -145,7 +150,7 @@ def _rmsprop(e: Entry) -> list[str]:
 def _adadelta(e: Entry) -> list[str]:
     rate, rho, eps = (e.numbers[name] for name in ("learning_rate", "decay", "eps"))
     s, d = e.after["mean_square"], e.before["mean_square_update"]
-    change = e.update / rate if rate else float("nan")
+    change = -math.sqrt(d + eps) / math.sqrt(s + eps) * e.g
     roots = f"−√({said(d)} + {said(eps)}) / √({said(s)} + {said(eps)})"
     filled = f"{said(rho)} · {said(d)} + {said(1 - rho)} · {said_in(change)}²"
     return [
@@ -160,14 +165,15 @@ def _adam(e: Entry) -> list[str]:
     b1, b2 = (e.numbers[name] for name in ("b1", "b2"))
     rate, eps, inner = (said(e.numbers[name]) for name in ("learning_rate", "eps", "eps_root"))
     m, v, t = e.after["m"], e.after["v"], jnp.asarray(e.t)
-    m_hat, v_hat = (moment / float(correction(jnp.asarray(b), t)) for moment, b in ((m, b1), (v, b2)))
+    c1, c2 = (float(correction(jnp.asarray(b), t)) for b in (b1, b2))
+    m_hat, v_hat = m / c1, v / c2
     mean = f"{said(b1)} · {said_in(e.before['m'])} + {said(1 - b1)} · {said_in(e.g)}"
     filled = f"−{rate} · {said_in(m_hat)} / (√({said(v_hat)} + {inner}) + {eps})"
     return [
         f"m ← β₁m + (1 − β₁)g = {mean} = {said(m)}",
         _mean_square(e, "b2", "v", "v ← β₂v + (1 − β₂)g²"),
-        f"m̂ = m / (1 − β₁^t) = {said(m)} / (1 − {said(b1)}^{e.t}) = {said(m_hat)}",
-        f"v̂ = v / (1 − β₂^t) = {said(v)} / (1 − {said(b2)}^{e.t}) = {said(v_hat)}",
+        f"m̂ = m / (1 − β₁^t) = {said(m)} / {said(c1)} = {said(m_hat)}",
+        f"v̂ = v / (1 − β₂^t) = {said(v)} / {said(c2)} = {said(v_hat)}",
         f"Δ = −αm̂ / (√(v̂ + ε_root) + ε) = {filled} = {said(e.update)}",
     ]
 
@@ -181,7 +187,7 @@ def _clip(e: Entry) -> list[str]:
 
 def _decay(e: Entry) -> list[str]:
     if e.spared:
-        return [f"g ← g = {said(e.update)}, for what is named bias is spared"]
+        return [f"g ← g = {said(e.update)}, for what is named {e.spared} is spared"]
     return [f"g ← g + λθ = {said(e.g)} + {said(e.numbers['rate'])} · {said_in(e.theta)} = {said(e.update)}"]
 
 

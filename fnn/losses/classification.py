@@ -63,7 +63,7 @@ def softmax_cross_entropy(
     z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
     weight = sample_weight
     if class_weight is not None:
-        rows = (y * _one_a_class(class_weight, z)).sum(-1)
+        rows = (y * one_a_class(class_weight, z)).sum(-1)
         weight = rows if weight is None else rows * spread(weight, rows)
     smoothing = jnp.asarray(label_smoothing, z.dtype)
     y = (1 - smoothing) * y + smoothing / z.shape[-1]
@@ -71,7 +71,8 @@ def softmax_cross_entropy(
     return weighted_mean(jax.nn.logsumexp(z, -1) - chosen, weight)
 
 
-def _one_a_class(class_weight: ArrayLike, logits: jax.Array) -> jax.Array:
+def one_a_class(class_weight: ArrayLike, logits: jax.Array) -> jax.Array:
+    """The classes' weights, for every row."""
     weights = jnp.asarray(class_weight, logits.dtype)
     if weights.shape != logits.shape[-1:]:
         raise ValueError(

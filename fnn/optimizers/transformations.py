@@ -145,12 +145,13 @@ def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tup
     rate = state.hyperparameters["rate"]
 
     def pulled(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:
-        return g if is_spared(path) else (g + rate * p).astype(g.dtype)
+        return g if spared(path) else (g + rate * p).astype(g.dtype)
 
     updates = jax.tree_util.tree_map_with_path(pulled, grads, params)
     return updates, state._replace(step=state.step + 1)
 
 
-def is_spared(path: tuple[Any, ...]) -> bool:
-    """Whether what stands at this path of the parameters is spared from decay, by its name."""
-    return bool(SPARED.intersection(jax.tree_util.keystr(path, simple=True, separator="/").split("/")))
+def spared(path: tuple[Any, ...]) -> str:
+    """The name by which what stands at this path of the parameters is spared from decay, or none."""
+    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    return next((name for name in names if name in SPARED), "")
