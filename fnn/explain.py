@@ -41,8 +41,8 @@ def explain(
         ŷ = forward(θ, x)     c = cost(ŷ, y)     δ ← … ← ∂c/∂ŷ, g = ∂c/∂θ     θ ← θ + update(g)
 
     For small networks and few rows: of what is larger than 64 numbers it says so, and shows the range.
-    The step is that of `fnn.step` for a network that draws no random numbers, with the gradients of
-    `fnn.backprop`.
+    It is the step of `fnn.step` where the network does while it learns what it does afterwards (no dropout,
+    no statistics), with the gradients of `fnn.backprop`.
 
     >>> import fnn
     >>> network = fnn.serial(fnn.dense(1))
