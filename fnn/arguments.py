@@ -1,6 +1,5 @@
 """What `fit` was given, checked before anything is compiled."""
 
-import functools
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 
 from fnn.functions import is_key, name_of
 from fnn.layer import Layer
-from fnn.losses import softmax_cross_entropy
 
 __all__: list[str] = []
 
@@ -158,32 +156,3 @@ def hyperparameters(state: Any) -> dict[str, np.ndarray]:
         if "hyperparameters" in names:
             found["/".join(n for n in names if n != "hyperparameters")] = np.asarray(leaf)
     return found
-
-
-def check_class_ids(network: Layer, cost: Any, x: Any, **targets: Any) -> None:
-    """Refuse ids that are no class of a network trained by softmax cross-entropy, naming the row."""
-    if getattr(cost, "func", cost) is not softmax_cross_entropy:
-        return
-    leaves, structure = jax.tree.flatten(x)
-    one = tuple(jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype) for leaf in leaves)
-    classes = _outputs(network, structure, one)
-    for name, ids in targets.items():
-        ids = np.asarray(ids)
-        if ids.dtype.kind not in "iu" or classes is None:
-            continue
-        wrong = np.argwhere((ids < 0) | (ids >= classes))
-        if len(wrong):
-            row, *rest = (int(i) for i in wrong[0])
-            raise ValueError(
-                f"{name} expected class ids from 0 to {classes - 1}, for the network has {classes} outputs, "
-                f"got {ids[(row, *rest)]} in row {row}. fnn.labels numbers classes from 0; or let the "
-                "last layer have an output for each class."
-            )
-
-
-@functools.lru_cache(maxsize=1024)
-def _outputs(network: Layer, structure: Any, leaves: tuple[Any, ...]) -> int | None:
-    """How many outputs the network has; None where it has not one array of them."""
-    x = jax.tree.unflatten(structure, leaves)
-    y = jax.eval_shape(lambda key, x: network.forward(network.init(key, x), x), jax.random.key(0), x)
-    return int(y.shape[-1]) if hasattr(y, "shape") and y.ndim > 1 else None

@@ -12,12 +12,13 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_class_ids, check_fit, check_state
-from fnn.arrays import as_arrays, check_finite, row_count, suited
+from fnn.arguments import check_fit, check_state
+from fnn.arrays import row_count
 from fnn.functions import as_partial
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
 from fnn.progress import progress_bar
+from fnn.rows import checked_rows
 from fnn.state import State, start, watched
 from fnn.training import train
 
@@ -106,7 +107,7 @@ def fit(
         on_epoch,
         penalty,
     )
-    data = _data(network, cost, x, y, sample_weight, validation)
+    data = checked_rows(network, cost, x, y, sample_weight, validation)
     x, *_, validation = data
     run = functools.partial(
         _train,
@@ -129,24 +130,6 @@ def fit(
         watchers = [stack.enter_context(progress_bar(epochs))] if progress else []
         watchers += [on_epoch] if on_epoch is not None else []
         return _loop(run, state, epochs, patience, watchers)
-
-
-def _data(network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any) -> tuple[Any, ...]:
-    """Everything as arrays, of one length where rows belong together, finite, its ids those of classes."""
-    x, y = suited(network, as_arrays(x, "x")), as_arrays(y, "y")
-    sample_weight = as_arrays(sample_weight, "sample_weight")
-    row_count(x=x, y=y, sample_weight=sample_weight)
-    check_finite(x=x, y=y, sample_weight=sample_weight)
-    check_class_ids(network, cost, x, y=y)
-    if validation is not None:
-        held = {f"validation[{i}]": part for i, part in enumerate(validation)}
-        held = {name: as_arrays(part, name) for name, part in held.items()}
-        row_count(**held)
-        check_finite(**held)
-        held_x, held_y, *weight = held.values()
-        check_class_ids(network, cost, x, **{"validation[1]": held_y})
-        validation = (suited(network, held_x), held_y, *weight)
-    return x, y, sample_weight, validation
 
 
 def _start(

@@ -22,7 +22,7 @@ FLOORS = [
     ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "encoding",
      "arrays", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
      "optimizers.adaptive", "optimizers.transformations", "objective"],
-    ["walk", "layers", "metrics", "optimizers", "arguments", "checkpoint", "derivatives"],
+    ["walk", "layers", "metrics", "optimizers", "arguments", "checkpoint", "derivatives", "rows"],
     ["evaluation", "summary", "state", "backprop", "words"],
     ["training", "explain"],
     ["fit"],
