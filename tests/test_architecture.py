@@ -16,14 +16,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # From the ground up: a file imports only from floors below its own.
 FLOORS = [
-    ["functions", "parameters", "columns", "losses.mean"],
+    ["functions", "parameters", "columns", "losses.mean", "archive"],
     ["layer", "data", "losses.regression", "losses.classification", "optimizers.rule", "progress",
      "gradient_check"],
     ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "encoding",
      "arrays", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
      "optimizers.adaptive", "optimizers.transformations", "objective"],
-    ["walk", "layers", "metrics", "optimizers", "arguments", "checkpoint", "derivatives", "rows"],
-    ["evaluation", "summary", "state", "backprop", "words"],
+    ["walk", "layers", "metrics", "optimizers", "arguments", "structure", "derivatives", "rows"],
+    ["evaluation", "summary", "state", "backprop", "words", "checkpoint"],
     ["training", "explain"],
     ["fit"],
     [""],

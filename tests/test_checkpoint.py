@@ -1,4 +1,7 @@
 import contextlib
+import copy
+import hashlib
+import io
 import json
 import math
 import os
@@ -7,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zipfile
 from collections import OrderedDict, namedtuple
 from typing import NamedTuple
@@ -78,10 +82,19 @@ def round_trip(folder, tree, like=None):
     return load(folder / "tree", like)
 
 
+def sealed(path):
+    """The archive with the checksum that its bytes ask for, as a stranger could write it."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = bytes(71)
+    content = path.read_bytes()[:-71]
+    path.write_bytes(content + b"sha256 " + hashlib.sha256(content).hexdigest().encode())
+
+
 def forge(path, structure, **entries):
     text = np.frombuffer(json.dumps(structure).encode(), np.uint8)
     with open(path, "wb") as file:
         np.savez(file, structure=text, **entries)
+    sealed(path)
 
 
 def text(message):
@@ -238,7 +251,7 @@ def test_a_named_tuple_of_another_class_needs_like(tmp_path):
 
 def test_a_class_of_the_same_name_is_not_taken_for_fnns_own(tmp_path):
     structure = {"kind": "fnn.Labels", "parts": {"names": {"kind": "str", "value": "a"}}}
-    forge(tmp_path / "tree", {"version": 1, "tree": structure})
+    forge(tmp_path / "tree", {"version": 2, "tree": structure})
     with pytest.raises(
         TypeError, match=text("tree was saved as the NamedTuple fnn.Labels(names); give like=")
     ):
@@ -250,7 +263,7 @@ def test_a_class_of_the_same_name_is_not_taken_for_fnns_own(tmp_path):
 
 
 def test_loading_imports_nothing_that_a_file_names(tmp_path):
-    forge(tmp_path / "tree", {"version": 1, "tree": {"kind": "this.Zen", "parts": {}}})
+    forge(tmp_path / "tree", {"version": 2, "tree": {"kind": "this.Zen", "parts": {}}})
     with pytest.raises(TypeError, match=text("tree was saved as the NamedTuple this.Zen(); give like=")):
         load(tmp_path / "tree")
     assert "this" not in sys.modules
@@ -310,7 +323,7 @@ def test_the_file_is_an_archive_of_named_arrays_without_pickle(tmp_path):
         np.testing.assert_array_equal(entries[names[2]].view(jnp.bfloat16), np.asarray(half))
         np.testing.assert_array_equal(entries[names[3]], np.array([0, 5], np.uint32))
         structure = json.loads(bytes(entries["structure"]))
-    assert structure["version"] == 1
+    assert structure["version"] == 2
     assert structure["tree"]["parts"]["half"] == {
         "kind": "array", "dtype": "bfloat16", "shape": [2], "entry": "tree['half']",
     }  # fmt: skip
@@ -478,8 +491,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path, monkeypatch, path):
 
 
 def test_the_path_comes_first(tmp_path):
-    for wrong in (lambda: save({"a": 1}, tmp_path / "tree"), lambda: load(3)):
-        with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object, not (dict|int)"):
+    for wrong, got in ((lambda: save({"a": 1}, tmp_path / "tree"), "a dict"), (lambda: load(3), "a int")):
+        with pytest.raises(TypeError, match=rf"expected the file's path first, such as .*, got {got}\.$"):
             wrong()
 
 
@@ -659,54 +672,221 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"some text\n", b"PK\x03\x04 but no more"])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "tree").write_bytes(content)
-    with refused(tmp_path / "tree", "File is not a zip file"):
+    with refused(tmp_path / "tree", "it does not end with a SHA-256: it is of another kind, or its end"):
         load(tmp_path / "tree")
 
 
 def test_another_archive_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("notes.txt", "text")
+        archive.writestr("notes.txt", "text", zipfile.ZIP_DEFLATED)
     np.savez(tmp_path / "b.npz", weight=np.ones(2))
-    for name in ("a.zip", "b.npz"):
-        with refused(tmp_path / name, ".*no item named 'structure.npy'"):
+    for name, reason in {
+        "a.zip": "notes.txt is compressed",
+        "b.npz": "it has no entry named 'structure'",
+    }.items():
+        with refused(tmp_path / name, "it does not end with a SHA-256"):
+            load(tmp_path / name)
+        sealed(tmp_path / name)
+        with refused(tmp_path / name, reason):
             load(tmp_path / name)
 
 
 def test_pickled_objects_are_refused_wherever_they_stand(tmp_path):
     objects = np.array([print, None])
     np.savez(tmp_path / "a.npz", structure=objects)
+    sealed(tmp_path / "a.npz")
     array = {"kind": "array", "dtype": "float32", "shape": [2], "entry": "tree"}
-    forge(tmp_path / "b.npz", {"version": 1, "tree": array}, tree=objects)
+    forge(tmp_path / "b.npz", {"version": 2, "tree": array}, tree=objects)
     for name in ("a.npz", "b.npz"):
-        with refused(tmp_path / name, "Object arrays cannot be loaded when allow_pickle=False"):
+        with refused(tmp_path / name, r"(structure|tree)\.npy holds pickled objects, which could run code"):
             load(tmp_path / name)
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    forge(tmp_path / "tree", {"version": 2, "tree": []})
-    with refused(tmp_path / "tree", "its format is 2, not 1; update fnn"):
-        load(tmp_path / "tree")
-
-
-@pytest.mark.parametrize("entry, length", [("structure", 200), ("tree['w']", 4000)])
-def test_a_flipped_bit_is_noticed(tmp_path, entry, length):
-    save(tmp_path / "tree", {"w": some_bits("float32", (1000,))})
-    content = bytearray((tmp_path / "tree").read_bytes())
-    start = content.index(f"{entry}.npy".encode())
-    for place in (start + 150, start + length // 2, start + length - 100):
-        damaged = bytearray(content)
-        damaged[place] ^= 1
-        (tmp_path / "tree").write_bytes(damaged)
-        with refused(tmp_path / "tree", ""):
+    for version, mend in {3: "update fnn", 1: "save it anew"}.items():
+        forge(tmp_path / "tree", {"version": version, "tree": []})
+        with refused(tmp_path / "tree", f"its format is {version}, not 2; {mend}"):
             load(tmp_path / "tree")
 
 
-def test_a_header_that_claims_fewer_numbers_is_noticed(tmp_path):
-    save(tmp_path / "tree", {"w": some_bits("float32", (9000,))})
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
+    save(tmp_path / "tree", {"w": some_bits("float32", (3,)), "n": 7})
     content = (tmp_path / "tree").read_bytes()
-    (tmp_path / "tree").write_bytes(content.replace(b"(9000,)", b"(1000,)"))
-    with refused(tmp_path / "tree", text("tree['w'].npy is longer than its header says")):
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "tree").write_bytes(damaged)
+        with refused(
+            tmp_path / "tree", "it (is damaged: its bytes have the sha256 .*saved with|does not end)"
+        ):
+            load(tmp_path / "tree")
+
+
+def test_a_file_cut_short_or_too_long_is_noticed_wherever_it_ends(tmp_path):
+    save(tmp_path / "tree", {"w": some_bits("float32", (3,))})
+    content = (tmp_path / "tree").read_bytes()
+    for end in range(len(content)):
+        (tmp_path / "tree").write_bytes(content[:end])
+        with refused(tmp_path / "tree", "it does not end with a SHA-256: it is of another kind, or its end"):
+            load(tmp_path / "tree")
+    (tmp_path / "tree").write_bytes(content + b"0")
+    with refused(tmp_path / "tree", ""):
         load(tmp_path / "tree")
+
+
+# A stranger's file, whose checksum is right
+
+
+ARRAY = {"kind": "array", "dtype": "float32", "shape": [2], "entry": "w"}
+
+
+@pytest.mark.parametrize(
+    "node, reason",
+    [
+        (ARRAY | {"shape": [3]}, r"tree is said to be float32 \[3\], and is float32 \[2\]"),
+        (
+            ARRAY | {"shape": [10**15]},
+            r"tree is said to be float32 \[1000000000000000\], and is float32 \[2\]",
+        ),
+        (ARRAY | {"dtype": "int32"}, r"tree is said to be int32 \[2\], and is float32 \[2\]"),
+        (ARRAY | {"dtype": "O"}, "tree is said to be O"),
+        (ARRAY | {"dtype": "bfloat16"}, ""),
+        (ARRAY | {"dtype": "float32, float32"}, ""),
+        (ARRAY | {"kind": "key", "dtype": "threefry2x32"}, ""),
+        (ARRAY | {"kind": "key", "dtype": "os.system"}, ""),
+        (ARRAY | {"entry": "other"}, "malformed, KeyError: 'other'"),
+        ({"kind": "list", "parts": {"0": ARRAY, "1": ARRAY}}, "malformed, KeyError: 'w'"),
+        ({"kind": "int", "value": "7"}, "it holds w, which its structure does not name"),
+        ({"kind": "int", "value": "seven"}, "invalid literal for int"),
+        ({"kind": "int", "value": 7}, "malformed, TypeError"),
+        ({"kind": "os.system", "value": "true"}, "malformed, KeyError: 'os.system'"),
+        ({"kind": "list", "parts": [1, 2]}, "malformed, AttributeError"),
+        ({"kind": "list"}, "malformed, KeyError: 'parts'"),
+        ([], "malformed, TypeError"),
+        (None, "malformed, TypeError"),
+    ],
+    ids=str,
+)
+def test_a_structure_that_lies_is_refused(tmp_path, node, reason):
+    forge(tmp_path / "tree", {"version": 2, "tree": node}, w=np.ones(2, np.float32))
+    with refused(tmp_path / "tree", reason):
+        load(tmp_path / "tree")
+
+
+def test_containers_without_end_are_refused_by_save_and_by_load(tmp_path):
+    tree, node = 1, {"kind": "int", "value": "0x1"}
+    for _ in range(100):
+        tree, node = [tree], {"kind": "list", "parts": {"0": node}}
+    assert round_trip(tmp_path, tree) == tree
+    with pytest.raises(ValueError, match=r"stands in more than 100 containers; save a flatter tree\.$"):
+        save(tmp_path / "tree", [tree])
+    for deep in (101, 5000):
+        text = '{"kind": "list", "parts": {"0": ' * deep + '{"kind": "int", "value": "1"}' + "}}" * deep
+        content = np.frombuffer(f'{{"version": 2, "tree": {text}}}'.encode(), np.uint8)
+        np.savez(tmp_path / "deep.npz", structure=content)
+        sealed(tmp_path / "deep.npz")
+        with refused(tmp_path / "deep.npz", "(tree.* stands in more than 100|malformed, RecursionError)"):
+            load(tmp_path / "deep.npz")
+
+
+def npy(shape, dtype="<f4", data=b""):
+    """A .npy entry whose header may lie."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
+
+
+def bomb(path, *members, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    sealed(path)
+
+
+HUGE = 10**12
+STRUCTURE = json.dumps({"version": 2, "tree": ARRAY | {"shape": [HUGE]}}).encode()
+TEXT = ("structure.npy", npy((len(STRUCTURE),), "|u1", STRUCTURE))
+
+
+def overlapping(path):
+    """A thousand names for the same megabyte."""
+    bomb(path, ("w.npy", npy((2**18,), data=bytes(2**20))))
+    with zipfile.ZipFile(path) as archive:
+        (member,) = archive.infolist()
+    with zipfile.ZipFile(path, "a") as archive:
+        for i in range(1000):
+            twin = copy.copy(member)
+            twin.filename = f"w{i}.npy"
+            archive.filelist.append(twin)
+        archive._didModify = True
+    sealed(path)
+
+
+BOMBS = {
+    "a header that claims 4 TB": (
+        lambda path: bomb(path, TEXT, ("w.npy", npy((HUGE,)))),
+        r"w\.npy has 128 bytes, its header claims 40{2,}\d*",
+    ),
+    "a header that claims 4 TB of nothing": (
+        lambda path: bomb(path, TEXT, ("w.npy", npy((HUGE,), "<U0"))),
+        r"w\.npy has 128 bytes, its header claims 128",
+    ),
+    "a gigabyte of zeros, compressed to a megabyte": (
+        lambda path: bomb(path, ("structure.npy", npy((2**30,), "|u1", bytes(2**30))), method=zipfile.ZIP_DEFLATED),
+        r"its entries claim 1073741952 bytes, and the file has \d{7}$",
+    ),
+    "a thousand entries that are the same bytes": (overlapping, r"its entries claim \d{10} bytes, and the file has"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "reason"), BOMBS.values(), ids=BOMBS)
+def test_a_lying_header_gets_no_memory(tmp_path, make, reason):
+    make(tmp_path / "bomb")
+    tracemalloc.start()
+    try:
+        with refused(tmp_path / "bomb", reason):
+            load(tmp_path / "bomb")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/fnn-outside", "a/../../outside"])
+def test_names_of_entries_are_no_paths(tmp_path, name):
+    (tmp_path / "inside").mkdir()
+    forge(
+        tmp_path / "inside" / "tree",
+        {"version": 2, "tree": ARRAY | {"entry": name}},
+        **{name: np.ones(2, "f4")},
+    )
+    assert_same(load(tmp_path / "inside" / "tree"), jnp.ones(2))
+    assert os.listdir(tmp_path) == ["inside"] and os.listdir(tmp_path / "inside") == ["tree"]
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", tmp_path):
+        with refused(name, "it is no file"):
+            load(name)
+
+
+def test_a_full_disk_is_named(tmp_path):
+    program = """
+import resource, sys, fnn, numpy as np
+fnn.save(sys.argv[1], {"old": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    fnn.save(sys.argv[1], {"new": np.zeros(10_000)})
+except OSError as error:
+    print(error)
+print(fnn.load(sys.argv[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "tree"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(rf"\[Errno \d+\] File too large: '{tmp_path}/tree'\n\{{'old': 1\}}\n", done.stdout)
+    assert os.listdir(tmp_path) == ["tree"]
 
 
 def test_the_public_names_are_load_and_save():
