@@ -17,10 +17,11 @@ from fnn.data import Labels, Standardizer, labels, one_hot, split, standardize
 from fnn.encoding import Encoder, encode
 from fnn.evaluation import evaluate, predict
 from fnn.explain import explain
-from fnn.fit import Fitted, Report, fit
+from fnn.fit import fit
 from fnn.gradient_check import GradientCheck, check_gradients
 from fnn.layer import Layer, LayerError, layer
 from fnn.layers import dense, dropout, flatten
+from fnn.loop import Fitted, Report
 from fnn.losses import binary_cross_entropy, huber, mae, mse, rmse, softmax_cross_entropy
 from fnn.metrics import accuracy, confusion_matrix, r2_score
 from fnn.modify import freeze, precision, repeat
@@ -42,6 +43,7 @@ from fnn.optimizers import (
     weight_decay,
 )
 from fnn.parameters import merge, trained
+from fnn.replay import NotFinite
 from fnn.state import Best, State, start
 from fnn.summary import summary
 from fnn.training import epoch, step, train
@@ -58,6 +60,7 @@ __all__ = [
     "Labels",
     "Layer",
     "LayerError",
+    "NotFinite",
     "Objective",
     "Optimizer",
     "Report",

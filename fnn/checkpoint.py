@@ -47,7 +47,8 @@ def load(path: str | os.PathLike[str], like: object = None) -> Any:
 
     With `like`, a tree of arrays, keys, `jax.ShapeDtypeStruct`s and Python values (each for any of
     its type) such as `jax.eval_shape(network.init, key, x)`, it has that structure, shapes, dtypes.
-    Without, the only NamedTuples known are those of prepared data (Labels, Standardizer, Encoder).
+    Without, the only NamedTuples known are fnn's own: prepared data (Labels, Standardizer, Encoder)
+    and runs (State, Best, RuleState).
     Arrays come as JAX arrays of the saved dtype, or as NumPy arrays where JAX has no such dtype
     (float64 and int64 while x64 is off, text), so that no bit is lost. A damaged or foreign file, a
     newer format, and a tree unlike `like` is a ValueError; a NamedTuple that needs `like` a TypeError.

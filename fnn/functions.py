@@ -44,11 +44,17 @@ def name_of(function: Any) -> str:
         if not (function.args or function.keywords):
             return name_of(function.func)
         options = [
-            *(name_of(a) if callable(a) else repr(a) for a in function.args),
+            *(_said(a) for a in function.args),
             *(f"{k}={v!r}" for k, v in function.keywords.items()),
         ]
         return f"{name_of(function.func)}({', '.join(options)})"
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _said(option: Any) -> str:
+    if type(option) is tuple:
+        return f"({', '.join(map(_said, option))})"
+    return name_of(option) if callable(option) else repr(option)
 
 
 def is_key(value: Any) -> bool:

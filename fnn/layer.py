@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, ParamSpec
 
@@ -74,6 +75,21 @@ def shapes(x: chex.ArrayTree) -> str:
     leaves, structure = jax.tree.flatten(x)
     words = [f"shape {tuple(v.shape)} {v.dtype}" if hasattr(v, "shape") else repr(v) for v in leaves]
     return words[0] if jax.tree_util.treedef_is_leaf(structure) else f"[{'; '.join(words)}]"
+
+
+def said(value: Any) -> str:
+    """What came, in a few words, for a message: no long list, no address in memory."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | bytes | int | float | complex | Layer | type(None)):
+        return reprlib.repr(value)
+    if callable(value):
+        return f"the function {name_of(value)}"
+    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
+    kind = f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
+    if not hasattr(value, "__array__"):
+        return kind
+    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
 
 
 # Making a layer ---------------------------------------------------------------------------------
@@ -152,9 +168,8 @@ def as_layer(part: object, combinator: str) -> Layer:
     if getattr(getattr(part, "func", part), "makes_a_layer", False):
         raise TypeError(f"{combinator}: {name_of(part)} makes a layer: call it, as in {name_of(part)}(…).")
     if not callable(part):
-        got = f"a {type(part).__name__}" if isinstance(part, tuple | list) else repr(part)
         raise TypeError(
-            f"{combinator} expected a layer or a function x → y such as jax.nn.relu, got {got}. "
+            f"{combinator} expected a layer or a function x → y such as jax.nn.relu, got {said(part)}. "
             "Give layers one by one."
         )
     return _plain(part)
@@ -193,7 +208,10 @@ def described(factory: Callable[P, Layer]) -> Callable[P, Layer]:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             takes = ", ".join(signature.parameters)
-            raise TypeError(f"{factory.__name__} takes ({takes}): {error}.") from None
+            raise TypeError(
+                f"{factory.__name__} takes ({takes}): {error}. An activation is a layer of its own, as in "
+                "fnn.serial(fnn.dense(8), jax.nn.relu)."
+            ) from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
             bound.arguments[name] = value.item() if isinstance(value, np.generic) else value

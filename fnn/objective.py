@@ -44,6 +44,8 @@ class Objective(NamedTuple):
 
 def real_number(name: str, value: Any) -> jax.Array:
     """The value, refused where it is no single real number."""
+    if value is None:
+        raise TypeError(f"the {name} must be one real number, got None: does the function return it?")
     if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
             f"the {name} must be one real number, got {jnp.result_type(value)} of shape "

@@ -8,7 +8,7 @@ __all__: list[str] = []
 
 
 @contextlib.contextmanager
-def progress_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
+def progress_bar(epochs: int, done: int = 0) -> Iterator[Callable[[Any], None]]:
     """A watcher of reports that moves a bar of so many epochs and shows the measures."""
     try:
         from tqdm.auto import tqdm
@@ -17,7 +17,7 @@ def progress_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
             "progress=True shows the run with tqdm, which is not installed: pip install tqdm, "
             "or pass on_epoch=, a function of each epoch's report."
         ) from error
-    with tqdm(total=epochs, unit="epoch") as bar:
+    with tqdm(total=epochs, initial=done, unit="epoch") as bar:
 
         def show(report: Any) -> None:
             numbers = {k: v for k, v in report.measures.items() if isinstance(v, float)}

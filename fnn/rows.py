@@ -1,14 +1,12 @@
-"""What a network is trained on: rows as arrays, of one length, finite, their ids those of classes."""
+"""What a network is trained on: rows as arrays, of one length, finite, their targets those of the cost."""
 
-import functools
 from typing import Any
 
-import jax
 import numpy as np
 
-from fnn.arrays import as_arrays, check_finite, row_count, suited
+from fnn.arrays import as_arrays, as_floats, check_finite, outputs_for, place_of, row_count
 from fnn.layer import Layer
-from fnn.losses import softmax_cross_entropy
+from fnn.losses import binary_cross_entropy, softmax_cross_entropy
 
 __all__: list[str] = []
 
@@ -16,47 +14,55 @@ __all__: list[str] = []
 def checked_rows(
     network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any
 ) -> tuple[Any, ...]:
-    """Everything as arrays, of one length where rows belong together, finite, its ids those of classes."""
-    x, y = suited(network, as_arrays(x, "x")), as_arrays(y, "y")
-    sample_weight = as_arrays(sample_weight, "sample_weight")
-    row_count(x=x, y=y, sample_weight=sample_weight)
-    check_finite(x=x, y=y, sample_weight=sample_weight)
-    _check_class_ids(network, cost, x, y=y)
+    """Everything as arrays, of one length where rows belong together, finite, targets as the cost takes."""
+    x, y, sample_weight = _rows(network, cost, x=x, y=y, sample_weight=sample_weight)
     if validation is not None:
-        held = {f"validation[{i}]": part for i, part in enumerate(validation)}
-        held = {name: as_arrays(part, name) for name, part in held.items()}
-        row_count(**held)
-        check_finite(**held)
-        held_x, held_y, *weight = held.values()
-        _check_class_ids(network, cost, x, **{"validation[1]": held_y})
-        validation = (suited(network, held_x), held_y, *weight)
+        validation = _rows(network, cost, **{f"validation[{i}]": part for i, part in enumerate(validation)})
     return x, y, sample_weight, validation
 
 
-def _check_class_ids(network: Layer, cost: Any, x: Any, **targets: Any) -> None:
-    """Refuse ids that are no class of a network trained by softmax cross-entropy, naming the row."""
-    if getattr(cost, "func", cost) is not softmax_cross_entropy:
-        return
-    leaves, structure = jax.tree.flatten(x)
-    one = tuple(jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype) for leaf in leaves)
-    classes = _outputs(network, structure, one)
-    for name, ids in targets.items():
-        ids = np.asarray(ids)
-        if ids.dtype.kind not in "iu" or classes is None:
-            continue
-        wrong = np.argwhere((ids < 0) | (ids >= classes))
-        if len(wrong):
-            row, *rest = (int(i) for i in wrong[0])
-            raise ValueError(
-                f"{name} expected class ids from 0 to {classes - 1}, for the network has {classes} outputs, "
-                f"got {ids[(row, *rest)]} in row {row}. fnn.labels numbers classes from 0; or let the "
-                "last layer have an output for each class."
-            )
+def _rows(network: Layer, cost: Any, **named: Any) -> tuple[Any, ...]:
+    named = {name: as_arrays(part, name) for name, part in named.items()}
+    row_count(**named)
+    check_finite(**named)
+    (x, y, *weight), (_, y_name, *_) = named.values(), named
+    x = as_floats(network, x)
+    check = TARGETS.get(getattr(cost, "func", cost))
+    if check is not None and hasattr(y, "dtype"):
+        check(y_name, np.asarray(y), outputs_for(network, x))
+    return x, y, *weight
 
 
-@functools.lru_cache(maxsize=1024)
-def _outputs(network: Layer, structure: Any, leaves: tuple[Any, ...]) -> int | None:
-    """How many outputs the network has; None where it has not one array of them."""
-    x = jax.tree.unflatten(structure, leaves)
-    y = jax.eval_shape(lambda key, x: network.forward(network.init(key, x), x), jax.random.key(0), x)
-    return int(y.shape[-1]) if hasattr(y, "shape") and y.ndim > 1 else None
+def _check_class_ids(name: str, y: np.ndarray, outputs: Any) -> None:
+    """Refuse ids that are no class of the network's, and rows that are no probabilities of classes."""
+    if not hasattr(outputs, "shape") or outputs.ndim < 2 or outputs.shape[-1] < 2:
+        return  # not one array with an output a class: the cost says what it expected
+    if y.dtype.kind in "iu" and y.shape[1:] != outputs.shape[1:]:
+        classes = outputs.shape[-1]
+        _refuse(
+            (y < 0) | (y >= classes), y,
+            f"{name} expected class ids from 0 to {classes - 1}, for the network has {classes} outputs",
+            "fnn.labels numbers classes from 0; or let the last layer have an output for each class.",
+        )  # fmt: skip
+    else:
+        _check_probabilities(name, y, outputs)
+
+
+def _check_probabilities(name: str, y: np.ndarray, outputs: Any) -> None:
+    """Refuse what is no probability, where there is one target for each output."""
+    if y.shape[1:] == getattr(outputs, "shape", (None,))[1:]:
+        _refuse(
+            (y < 0) | (y > 1), y,
+            f"{name} expected 0 or 1, or a probability between them",
+            "(y + 1) / 2 makes 0 and 1 of -1 and 1; class ids go with fnn.softmax_cross_entropy, without an "
+            "axis of classes; quantities with fnn.mse.",
+        )  # fmt: skip
+
+
+def _refuse(wrong: np.ndarray, y: np.ndarray, expected: str, mend: str) -> None:
+    if wrong.any():
+        index = tuple(np.argwhere(wrong)[0])
+        raise ValueError(f"{expected}, got {y[index]} in {place_of(index)}. {mend}")
+
+
+TARGETS = {softmax_cross_entropy: _check_class_ids, binary_cross_entropy: _check_probabilities}

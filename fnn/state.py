@@ -1,10 +1,12 @@
 """What a run carries from step to step, saves and resumes."""
 
+import functools
 from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from fnn.arguments import check_optimizer
 from fnn.functions import is_key
@@ -68,3 +70,27 @@ def watched(state: State) -> State:
         return state
     infinite = jnp.full((), jnp.inf, jnp.result_type(float))
     return state._replace(best=Best(state.params, infinite, state.epoch))
+
+
+def stalled(state: State, patience: ArrayLike | None) -> jax.Array:
+    """Whether the validation cost has not fallen for `patience` epochs."""
+    if patience is None or state.best is None:
+        return jnp.bool_(False)
+    return state.epoch - state.best.epoch >= patience
+
+
+def better(old: Best, new: Best) -> Best:
+    """The one with the lower cost; the earlier one where they are equal."""
+    lower = new.cost < old.cost
+    return jax.tree.map(lambda n, o: jnp.where(lower, n, o).astype(o.dtype), new, old)
+
+
+def stays_finite(before: State, after: State) -> jax.Array:
+    """Whether all that was finite before still is: a rule may keep an infinity of its own (a best so far)."""
+    pairs = zip(*(jax.tree.leaves((state.params, state.optimizer)) for state in (before, after)))
+    lost = [
+        (jnp.isfinite(old) & ~jnp.isfinite(new)).any()
+        for old, new in pairs
+        if jnp.issubdtype(new.dtype, jnp.inexact)
+    ]
+    return ~functools.reduce(jnp.logical_or, lost, jnp.bool_(False))

@@ -14,13 +14,15 @@ import numpy as np
 
 from fnn.data import Labels, Standardizer
 from fnn.encoding import Category, Encoder, Number
+from fnn.optimizers import RuleState
+from fnn.state import Best, State
 
 __all__: list[str] = []
 
 Node = dict[str, Any]
 DEPTH = 100  # containers in containers: more would exhaust Python's stack when it is read
-PREPARATION = (Category, Encoder, Labels, Number, Standardizer)  # what is known without `like`
-OWN: dict[str, Any] = {f"fnn.{kind.__qualname__}": kind for kind in PREPARATION}
+KNOWN = (Best, Category, Encoder, Labels, Number, RuleState, Standardizer, State)  # without `like`
+OWN: dict[str, Any] = {f"fnn.{kind.__qualname__}": kind for kind in KNOWN}
 STEPS = {"dict": "[{!r}]", "list": "[{}]", "tuple": "[{}]"}  # from a container in; else ".{}"
 VALUES: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "NoneType": (type(None), repr, lambda text: None),

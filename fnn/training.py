@@ -6,20 +6,21 @@ train   epochs, compiled as one program: validation, early stopping and history 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fnn.batches import drawn
 from fnn.evaluation import forward_in_blocks
 from fnn.functions import accepted
 from fnn.layer import Layer, shapes
 from fnn.objective import Function, Objective, cost_of
 from fnn.optimizers import Optimizer, apply_updates
 from fnn.parameters import merge, trained
-from fnn.state import Best, State, watched
+from fnn.state import Best, State, better, stalled, watched
 
 __all__ = ["epoch", "step", "train"]
 
@@ -51,6 +52,31 @@ def step(
     >>> bool(mse(line.forward(after.params, x), 5 * x) < cost)
     True
     """
+    turn = one_turn(network, cost, optimizer, state, x, y, key, sample_weight, penalty)
+    return turn.state, turn.cost
+
+
+class Turn(NamedTuple):
+    """What one step computes on its way."""
+
+    cost: jax.Array
+    grads: chex.ArrayTree
+    updates: chex.ArrayTree
+    state: State
+
+
+def one_turn(
+    network: Layer,
+    cost: Function,
+    optimizer: Optimizer,
+    state: State,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    key: chex.PRNGKey,
+    sample_weight: ArrayLike | None,
+    penalty: Function | None,
+) -> Turn:
+    """The step, with all that it computes."""
     objective = Objective(
         lambda learns: network.forward_train(merge(learns, state.params), x, key)[0],
         lambda predictions: cost_of(cost, predictions, y, sample_weight),
@@ -67,7 +93,7 @@ def step(
     extra = accepted(optimizer.update, {"value": value, "grad": grads, "value_fn": objective})
     updates, memory = optimizer.update(grads, state.optimizer, learns, **extra)
     params = merge(apply_updates(learns, updates), moved)  # of what moved, only the untrained part
-    return state._replace(params=params, optimizer=memory), value
+    return Turn(value, grads, updates, state._replace(params=params, optimizer=memory))
 
 
 def _one_a_row(predictions: chex.ArrayTree, x: chex.ArrayTree) -> None:
@@ -104,28 +130,18 @@ def epoch(
     >>> int(state.epoch), int(state.optimizer.step)
     (1, 3)
     """
-    data = jax.tree.map(jnp.asarray, (x, y, sample_weight))
-    n = jax.tree.leaves(x)[0].shape[0]
-    shuffle_key, step_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-    whole, left = divmod(n, min(batch_size, n))
-    order = None if n <= batch_size else jax.random.permutation(shuffle_key, n)
+    batches = drawn(state, (x, y, sample_weight), batch_size)
 
     def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[jax.Array, jax.Array]]:
-        batch = data
-        if order is not None:
-            rows = jax.lax.dynamic_slice_in_dim(order, place * batch_size, size)
-            batch = jax.tree.map(lambda a: a[rows], data)
-        key = jax.random.fold_in(step_key, place)
-        x, y, weight = batch
+        (x, y, weight), key = batches.batch(place, size)
         state, value = step(network, cost, optimizer, state, x, y, key, weight, penalty)
         return state, (value, jnp.float32(size) if weight is None else jnp.sum(weight))
 
-    size = min(batch_size, n)
     state, (values, weights) = jax.lax.scan(
-        lambda state, place: turn(state, place, size), state, jnp.arange(whole)
+        lambda state, place: turn(state, place, batches.size), state, jnp.arange(batches.whole)
     )
-    if left:
-        state, (value, weight) = turn(state, whole, left)
+    if batches.left:
+        state, (value, weight) = turn(state, batches.whole, batches.left)
         values, weights = jnp.append(values, value), jnp.append(weights, weight)
     total = weights.sum()
     mean = jnp.where(total == 0, 0, (values * weights).sum() / jnp.where(total == 0, 1, total))
@@ -155,7 +171,8 @@ def train(
     """Epochs in one compiled loop: state ← epoch(state), so many times; and the history, (epochs,) each.
 
     `validation` is (x, y) or (x, y, sample_weight): after each epoch its cost and metrics are taken,
-    and the best parameters kept; training ends when the cost has not fallen for `patience` epochs.
+    and the best parameters kept; training ends when the cost has not fallen for `patience` epochs,
+    and after an epoch whose cost, or validation cost, is not finite.
     The history has `capacity` rows (by default `epochs`), of which as many are filled as epochs were
     made: `epochs` may be traced, so that another number compiles nothing, and then needs a capacity.
     Prechelt 1998, on when to stop.
@@ -176,27 +193,29 @@ def train(
             return {}
         return measured(network, {"cost": cost, **(metrics or {})}, state.params, *validation)
 
-    def going(carry: tuple[Any, State, Any]) -> jax.Array:
-        done, state, _ = carry
-        return (done < epochs) & ~_stalled(state, patience)
+    def going(carry: tuple[Any, Any, State, Any]) -> jax.Array:
+        done, finite, state, _ = carry
+        return finite & (done < epochs) & ~stalled(state, patience)
 
-    def turn(carry: tuple[Any, State, Any]) -> tuple[Any, State, Any]:
-        done, state, history = carry
+    def turn(carry: tuple[Any, Any, State, Any]) -> tuple[Any, Any, State, Any]:
+        done, _, state, history = carry
         state, value = epoch(
             network, cost, optimizer, state, x, y,
             batch_size=batch_size, sample_weight=sample_weight, penalty=penalty,
         )  # fmt: skip
         row = {"cost": value, **measure(state)}
+        finite = jnp.isfinite(value)
         if state.best is not None and validation is not None:
             candidate = Best(state.params, row["validation_cost"], state.epoch)
-            state = state._replace(best=_better(state.best, candidate))
+            state = state._replace(best=better(state.best, candidate))
+            finite &= jnp.isfinite(candidate.cost)
         history = jax.tree.map(lambda h, r: h.at[done].set(r), history, row)
-        return done + 1, state, history
+        return done + 1, finite, state, history
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     row = {"cost": number, **jax.eval_shape(measure, state)}
     history = jax.tree.map(lambda r: _nothing((rows, *r.shape), r.dtype), row)
-    _, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), state, history))
+    *_, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), jnp.bool_(True), state, history))
     return state, history
 
 
@@ -214,19 +233,6 @@ def measured(
         f"validation_{name}": jnp.asarray(cost_of(metric, predictions, y, sample_weight))
         for name, metric in metrics.items()
     }
-
-
-def _stalled(state: State, patience: ArrayLike | None) -> jax.Array:
-    """Whether the validation cost has not fallen for `patience` epochs."""
-    if patience is None or state.best is None:
-        return jnp.bool_(False)
-    return state.epoch - state.best.epoch >= patience
-
-
-def _better(old: Best, new: Best) -> Best:
-    """The one with the lower cost; the earlier one where they are equal."""
-    lower = new.cost < old.cost
-    return jax.tree.map(lambda n, o: jnp.where(lower, n, o).astype(o.dtype), new, old)
 
 
 def _nothing(shape: tuple[int, ...], dtype: Any) -> jax.Array:

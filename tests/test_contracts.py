@@ -96,6 +96,7 @@ VALUES = {
     "Labels",
     "Layer",
     "LayerError",
+    "NotFinite",
     "Optimizer",
     "Report",
     "RuleState",

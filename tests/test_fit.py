@@ -15,7 +15,7 @@ import pytest
 
 import fnn
 
-fit_module = importlib.import_module("fnn.fit")  # fnn.fit is the function
+loop_module = importlib.import_module("fnn.loop")
 
 X = np.random.default_rng(0).normal(size=(45, 4))
 Y = (X @ [1.0, -2.0, 0.5, 0.0] > 0).astype(int) + (X[:, 3] > 1)
@@ -101,7 +101,7 @@ def test_watching_a_run_changes_no_bit():
 
 def test_the_length_of_the_calls_changes_no_bit(monkeypatch):
     whole = fit(9)
-    monkeypatch.setattr(fit_module, "_next_size", lambda size, seconds: 4)
+    monkeypatch.setattr(loop_module, "_next_size", lambda size, seconds: 4)
     same_run(fit(9), whole)
 
 

@@ -320,7 +320,7 @@ FILES = {
     ),
     "load a fitted object without like": (
         lambda folder: fnn.load(saved(folder, fitted())),
-        TypeError, "was saved as the NamedTuple", "RuleState", "tree.state.optimizer", "give like=",
+        TypeError, "was saved as the NamedTuple", "Fitted", "tree", "give like=",
     ),
 }  # fmt: skip
 

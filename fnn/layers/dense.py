@@ -43,7 +43,10 @@ def dense(
     except TypeError:
         count = 0
     if count < 1 or isinstance(features, bool):
-        raise ValueError(f"dense expected a whole number of output features, at least 1, got {features!r}.")
+        raise ValueError(
+            f"dense expected a whole number of output features, at least 1, got {features!r}: for 64 of them "
+            "fnn.dense(64)."
+        )
     return layer(
         functools.partial(_dense_init, count, weight_init, bias_init),
         dense_forward,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import comparable, spread, weighted_mean, without_weightless
+from fnn.losses.mean import as_numbers, comparable, spread, weighted_mean, without_weightless
 
 __all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -59,7 +59,9 @@ def softmax_cross_entropy(
     """
     z = jnp.asarray(logits)
     z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-    y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
+    y = class_probabilities(
+        "softmax_cross_entropy", z, as_numbers("softmax_cross_entropy", "targets", targets)
+    )
     z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
     weight = sample_weight
     if class_weight is not None:
@@ -91,18 +93,28 @@ def class_probabilities(name: str, logits: jax.Array, targets: jax.Array) -> jax
     if targets.shape == logits.shape:
         return targets.astype(logits.dtype)
     if targets.shape != logits.shape[:-1]:
-        squeeze = targets.shape == (*logits.shape[:-1], 1)
         raise ValueError(
             f"{name} expected class ids of shape {logits.shape[:-1]}, or one-hot targets of the logits' "
             f"shape {logits.shape}, got targets of shape {targets.shape}. "
-            + ("Drop the last axis: targets[..., 0]." if squeeze else "Is there one target a row?")
+            + _mend(logits.shape, targets.shape)
         )
     if jnp.issubdtype(targets.dtype, jnp.inexact):
         raise ValueError(
             f"{name} expected whole-number class ids, got {targets.dtype} of shape {targets.shape}. "
-            "Use targets.astype('int32'); for names fnn.labels; for quantities a cost such as fnn.mse."
+            "Use targets.astype('int32'), such as y.astype(int); for names fnn.labels; for quantities a cost "
+            "such as fnn.mse."
         )
     return _one_hot_or_nan(targets, logits)
+
+
+def _mend(logits: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    if targets == (*logits[:-1], 1):
+        return "Drop the last axis: targets[..., 0], of a column y[:, 0]."
+    if targets[:-1] == logits[:-1]:
+        return f"Let the last layer have {targets[-1]} outputs, one a class."
+    if logits == targets[:-1]:
+        return "Are logits and targets swapped?"
+    return "Is there one target a row? Images go through fnn.flatten before fnn.dense."
 
 
 def _one_hot_or_nan(ids: jax.Array, logits: jax.Array) -> jax.Array:

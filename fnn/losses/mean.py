@@ -1,5 +1,7 @@
 """The mean that every cost takes, and the shapes that it refuses."""
 
+import reprlib
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -46,7 +48,7 @@ def comparable(
     name: str, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Both as arrays of one shape and of at least float32; refuses what would broadcast."""
-    p, t = jnp.asarray(predictions), jnp.asarray(targets)
+    p, t = as_numbers(name, "predictions", predictions), as_numbers(name, "targets", targets)
     if p.shape != t.shape:
         raise ValueError(
             f"{name} compares like with like: predictions have shape {p.shape}, targets {t.shape}. "
@@ -57,9 +59,25 @@ def comparable(
     return without_weightless(p, sample_weight), without_weightless(t, sample_weight)
 
 
+def as_numbers(name: str, argument: str, value: ArrayLike) -> jax.Array:
+    """The value as an array; refuses None, text and objects."""
+    try:
+        return jnp.asarray(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}: {argument} expected numbers, got {reprlib.repr(value)}. Names of classes go through "
+            "fnn.labels, numbers as text through float(…)."
+        ) from None
+
+
 def _mend(predictions: tuple[int, ...], targets: tuple[int, ...]) -> str:
     if predictions == (*targets, 1):
         return "Give the targets that axis, targets[..., None], or drop it there, predictions[..., 0]."
     if targets == (*predictions, 1):
         return "Drop the last axis of the targets, targets[..., 0], or let the network end in one output."
+    if predictions[:-1] == targets:
+        return (
+            "Class ids go with fnn.softmax_cross_entropy, or as "
+            f"fnn.one_hot(targets, {predictions[-1]}); for quantities let the network end in one output."
+        )
     return "Let the network's last layer give as many outputs as there are targets."

@@ -1,6 +1,7 @@
 """What every update rule shares: its state, its numbers, and the walk over the parameters."""
 
 import math
+import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+
+from fnn.functions import name_of
 
 __all__ = ["Optimizer", "RuleState", "apply_updates"]
 
@@ -135,9 +138,13 @@ def number(rule: str, name: str, value: Any, below: float = math.inf, above: flo
     """Refuse what is no number, or not in [0, below), or not in (above, below)."""
     if isinstance(value, jax.core.Tracer):
         return  # its value is known when the program runs
-    if isinstance(value, str | bool) or callable(value) or value is None:
-        raise TypeError(f"{rule}: {name} expected a number, got {value!r}.")
-    numbers = np.asarray(value)
+    numbers = None if isinstance(value, bool | tuple | list | dict) else np.asarray(value)
+    if numbers is None or numbers.dtype.kind not in "iufV":  # V: bfloat16
+        got = f"the function {name_of(value)}" if callable(value) else reprlib.repr(value)
+        raise TypeError(
+            f"{rule}: {name} expected a number, such as {rule}({name}=0.01), got {got}. For another one "
+            "later, fit again with params=fitted.params."
+        )
     high_enough = numbers >= 0 if above is None else numbers > above
     if not np.all(high_enough & (numbers < below)):
         low = "0 ≤" if above is None else f"{above:g} <"

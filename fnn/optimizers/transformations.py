@@ -1,17 +1,17 @@
 """What happens to a gradient before the rule: links of a chain."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.functions import accepted, as_partial
+from fnn.functions import accepted, as_partial, name_of
 from fnn.optimizers.rule import Optimizer, RuleState, check_same, fresh, number
 
 __all__ = ["chain", "clip_by_global_norm", "weight_decay"]
@@ -38,8 +38,12 @@ def chain(*links: Optimizer) -> Optimizer:
         raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
     for place, link in enumerate(links):
         if not (hasattr(link, "init") and hasattr(link, "update")):
-            called = f" Call it: fnn.{link.__name__}(…)." if inspect.isfunction(link) else ""
-            raise TypeError(f"chain: link {place} expected an optimizer, got {link!r}.{called}")
+            called = f" Call it: fnn.{name_of(link)}(…)." if callable(link) else " Give links one by one."
+            value = repr(link) if np.isscalar(link) else f"a {type(link).__name__}"
+            got = f"the function {name_of(link)}" if callable(link) else value
+            raise TypeError(
+                f"chain: link {place} expected an optimizer such as fnn.adam(), got {got}.{called}"
+            )
     _refuse_late_decay(links)
     init = Partial(_chain_init, *(as_partial(link.init) for link in links))
     return Optimizer(init, _chained(tuple(link.update for link in links)))

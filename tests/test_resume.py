@@ -1,0 +1,442 @@
+"""checkpoint=: the same call goes on where a run ended, however it ended, and no other call does."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_fit import HELD, X, Y, bits, fit, same_run
+
+import fnn
+from fnn.checkpoint import save
+from fnn.fingerprint import fingerprint
+
+HERE = pathlib.Path(__file__).parent
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+# The same call ------------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_folder_is_the_run_without_and_keeps_the_last_few(tmp_path):
+    same_run(fit(7, checkpoint=tmp_path / "run", every=2), fit(7))
+    assert kept(tmp_path / "run") == [f"epoch-0000000{epoch}.fnn" for epoch in (4, 6, 7)]
+
+
+@pytest.mark.parametrize(("first", "every"), [(3, 2), (4, 1), (0, 5)])
+def test_a_run_that_ended_early_goes_on_to_the_same_bits(tmp_path, first, every):
+    begun = fit(first, checkpoint=tmp_path, every=every)
+    assert int(begun.state.epoch) == first
+    same_run(fit(7, checkpoint=tmp_path, every=every), fit(7))
+    same_run(fit(7, checkpoint=tmp_path), fit(7))  # it is finished: nothing more is trained
+
+
+def test_early_stopping_goes_on_as_if_nothing_had_been(tmp_path):
+    rule = fnn.gradient_descent(0.0)  # nothing is learned: patience ends it after the first epoch's cost
+    whole = fit(20, rule=rule, patience=4)
+    assert whole.stopped == "patience"
+    fit(3, rule=rule, patience=4, checkpoint=tmp_path)
+    for _ in range(2):
+        resumed = fit(20, rule=rule, patience=4, checkpoint=tmp_path)
+        same_run(resumed, whole)
+        assert resumed.stopped == "patience"
+
+
+def test_a_state_that_is_given_is_where_the_folder_begins(tmp_path):
+    begun = fit(2)
+    fit(4, state=begun.state, checkpoint=tmp_path)
+    resumed = fit(6, state=begun.state, checkpoint=tmp_path)
+    chex.assert_trees_all_equal(bits(resumed.state), bits(fit(6).state))
+    assert len(resumed.history["cost"]) == 4
+
+
+def test_a_checkpoint_can_be_loaded_by_itself(tmp_path):
+    fitted = fit(2, checkpoint=tmp_path)
+    tree = fnn.load(tmp_path / "epoch-00000002.fnn")
+    chex.assert_trees_all_equal(bits(tree["state"]), bits(fitted.state))
+    chex.assert_trees_all_equal(tree["history"], fitted.history)
+    assert tree["fingerprint"]["batch_size"] == "8"
+
+
+# Another call -------------------------------------------------------------------------------------
+
+
+def other_rows():
+    x = X.copy()
+    x[3, 1] += 1e-3
+    return x
+
+
+def small_fit(folder, epochs=3, **options):
+    network = options.pop("network", fnn.serial(fnn.dense(4), jnp.tanh, fnn.dense(3)))
+    cost, x, y = options.pop("cost", fnn.softmax_cross_entropy), options.pop("x", X), options.pop("y", Y)
+    rule = options.pop("rule", fnn.adam(0.01))
+    options = {"key": jax.random.key(0), "validation": HELD} | options
+    return fnn.fit(network, cost, rule, x, y, epochs=epochs, checkpoint=folder, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    small_fit(folder)
+    return folder
+
+
+OTHERS = {
+    "a network": (
+        dict(network=fnn.serial(fnn.dense(5), jnp.tanh, fnn.dense(3))),
+        r"network is serial\(dense\(4\), tanh, dense\(3\)\) #\w+ there, serial\(dense\(5\), tanh, dense\(3\)\)",
+    ),
+    "a function in it": (
+        dict(network=fnn.serial(fnn.dense(4), jax.nn.relu, fnn.dense(3))), r"network is .*tanh.* there, .*relu",
+    ),
+    "an initializer in it": (
+        dict(network=fnn.serial(fnn.dense(4, weight_init=jax.nn.initializers.lecun_normal()), jnp.tanh, fnn.dense(3))),
+        r"network is serial\(dense\(4\).* #(\w+) there, serial\(dense\(4.* #(?!\1)\w+ here",
+    ),
+    "a rule": (dict(rule=fnn.momentum()), r"optimizer is adam_update #\w+ there, momentum_update #\w+ here"),
+    "a learning rate": (dict(rule=fnn.adam(0.02)), r"call: learning_rate is 0.01 there, 0.02 here\. Give"),
+    "a cost": (
+        dict(cost=lambda p, t: fnn.softmax_cross_entropy(p, t)), r"cost is softmax\w+ #\w+ there, <lambda> #\w+ here",
+    ),
+    "a penalty": (
+        dict(penalty=lambda params: jnp.sum(params[0]["weight"] ** 2)), r"penalty is absent there, <lambda> #\w+ here",
+    ),
+    "a key": (dict(key=jax.random.key(1)), r"key is key<fry> \(\) #(\w+) there, key<fry> \(\) #(?!\1)\w+ here"),
+    "a batch size": (dict(batch_size=16), r"batch_size is 32 there, 16 here"),
+    "a metric": (dict(metrics={"accuracy": fnn.accuracy}), r"metrics\['accuracy'\] is absent there, accuracy #"),
+    "patience": (dict(patience=9), r"patience is absent there, 9 here"),
+    "one number of x": (dict(x=other_rows()), r"call: x is float32 \(45, 4\) #(\w+) there, float32 \(45, 4\) #(?!\1)"),
+    "other targets": (dict(y=Y[::-1].copy()), r"call: y is int\d+ \(45,\) #"),
+    "weights": (dict(sample_weight=np.ones(45)), r"sample_weight is absent there, float32 \(45,\)"),
+    "validation": (dict(validation=(X[:8], Y[:8])), r"validation\[0\] is float32 \(9, 4\) #\w+ there, float32 \(8, 4\)"),
+    "fewer epochs": (dict(epochs=2), r"has made 3 epochs, more than epochs=2; with checkpoint= they are the total"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), OTHERS.values(), ids=OTHERS)
+def test_another_call_is_refused_with_what_differs_and_changes_nothing(finished, options, message):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    with pytest.raises(ValueError, match=message):
+        small_fit(finished, **options)
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_fingerprint_is_the_same_in_every_process():
+    program = """
+import fnn, jax, numpy as np
+from fnn.fingerprint import fingerprint
+mine = lambda x: {"a", "b"} and x * 2
+network = fnn.serial(fnn.dense(4), jax.nn.relu, fnn.residual(mine, fnn.dropout(0.5)), fnn.dense(2))
+rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())
+print(fingerprint(network=network, rule=rule.update, cost=fnn.mse, key=jax.random.key(3), x=np.arange(3)))
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(said) == 1 and " at 0x" not in said.pop()
+
+
+def test_functions_are_told_apart_by_what_they_close_over():
+    def scaled(factor):
+        return lambda x: factor * x
+
+    def endless(x):
+        return endless(x)
+
+    words = [fingerprint(f=f)["f"] for f in (scaled(2), scaled(3), scaled(2), lambda x: x + 1, endless)]
+    assert words[0] == words[2] and len(set(words)) == 4
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
+    whole = fit(5, checkpoint=tmp_path)
+    spoil(tmp_path / "epoch-00000005.fnn")
+    with pytest.warns(
+        UserWarning, match=r"epoch-00000005.fnn' cannot be read .* damaged.* from epoch 4"
+    ) as caught:
+        same_run(fit(5, checkpoint=tmp_path), whole)
+    assert [warning.filename for warning in caught] == [str(HERE / "test_fit.py")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same_run(fit(5, checkpoint=tmp_path), whole)  # it was written anew
+
+
+def test_where_none_can_be_read_nothing_is_begun_anew(tmp_path):
+    fit(2, checkpoint=tmp_path)
+    for path in tmp_path.iterdir():
+        spoil(path)
+    before = kept(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"no checkpoint in .* can be read: .*Move them away to begin anew\.$"
+    ):
+        fit(2, checkpoint=tmp_path)
+    assert kept(tmp_path) == before
+
+
+def test_a_foreign_file_under_a_checkpoints_name_is_refused(tmp_path):
+    save(tmp_path / "epoch-00000001.fnn", {"weight": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"is no checkpoint of a run: give checkpoint= a folder of its own"):
+        fit(2, checkpoint=tmp_path)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
+    (tmp_path / ".epoch-00000004.fnn.0123.tmp").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    fit(1, checkpoint=tmp_path)
+    assert kept(tmp_path) == ["epoch-00000000.fnn", "epoch-00000001.fnn", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (dict(every=2), ValueError, r"every=2 needs checkpoint="),
+        (dict(checkpoint=7), TypeError, r"checkpoint expected a folder's path, .*got 7"),
+        (dict(checkpoint="", every=1), NotADirectoryError, r"checkpoint expected a folder, got ''"),
+        (dict(checkpoint=__file__), NotADirectoryError, r"checkpoint expected a folder, got .*which is none"),
+        (dict(checkpoint="run", every=0), ValueError, r"every expected a whole number, at least 1, got 0"),
+        (
+            dict(checkpoint="run", every=1.5),
+            ValueError,
+            r"every expected a whole number, at least 1, got 1.5",
+        ),
+    ],
+)
+def test_wrong_folders_are_refused(tmp_path, monkeypatch, options, error, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        fit(2, **options)
+    assert kept(tmp_path) == []
+
+
+# A disk that is full ------------------------------------------------------------------------------
+
+
+def test_a_disk_that_fills_up_does_not_end_the_run(tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 4:  # two checkpoints: each the file and its folder
+            raise OSError(28, "No space left on device")
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = fit(3, checkpoint=tmp_path)
+    for warning, epoch in zip(caught, (2, 3), strict=True):
+        said = (
+            rf"fit: the checkpoint of epoch {epoch} could not be written: .*No space left .* The run goes on"
+        )
+        assert re.match(said, str(warning.message))
+    same_run(fitted, fit(3))
+    assert kept(tmp_path) == ["epoch-00000000.fnn", "epoch-00000001.fnn"]
+    monkeypatch.undo()
+    same_run(fit(3, checkpoint=tmp_path), fitted)
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_before_anything_is_trained(tmp_path, monkeypatch):
+    def read_only(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fnn.archive.open", read_only, raising=False)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*epoch-00000000\.fnn") as caught:
+        fit(3, checkpoint=tmp_path)
+    assert int(caught.value.fitted.state.epoch) == 0
+    assert kept(tmp_path) == []
+
+
+# Two at once --------------------------------------------------------------------------------------
+
+
+def test_two_runs_in_one_folder_are_told_apart_and_in_two_do_not_disturb_each_other(tmp_path):
+    inside, said = threading.Event(), []
+
+    def first(report):
+        inside.set()
+        time.sleep(0.05)
+
+    def one():
+        said.append(fit(8, checkpoint=tmp_path / "a", on_epoch=first))
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    inside.wait(60)
+    with pytest.raises(
+        BlockingIOError, match=r"another run is keeping its checkpoints in .*a folder of its own"
+    ):
+        fit(8, checkpoint=tmp_path / "a")
+    other = fit(8, seed=1, checkpoint=tmp_path / "b")
+    thread.join()
+    same_run(said[0], fit(8))
+    same_run(other, fit(8, seed=1))
+
+
+# Killed and interrupted ----------------------------------------------------------------------------
+
+PROGRAM = """
+import io, os, random, signal, sys, threading, time
+folder, result, site, seed = sys.argv[1:]
+sys.path.insert(0, os.environ["TESTS"])
+import fnn.archive
+from test_fit import fit
+
+draw = random.Random(int(seed))
+left = draw.randint(1, 300 if site == "write" else 12)
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def deadly(function):
+    def called(*args, **options):
+        global left
+        left -= 1
+        if left == 0:
+            if draw.random() < 0.5:
+                die()
+            function(*args, **options)
+            die()
+        return function(*args, **options)
+    return called
+
+class Deadly(io.BufferedRandom):
+    def write(self, content):
+        global left
+        left -= 1
+        if left == 0:
+            super().write(bytes(content)[: len(content) // 2])
+            self.flush()
+            die()
+        return super().write(content)
+
+if site == "open":
+    fnn.archive.open = deadly(open)
+elif site == "write":
+    fnn.archive.open = lambda name, mode: Deadly(io.FileIO(name, "x+")) if "x" in mode else open(name, mode)
+elif site in ("fsync", "replace"):
+    setattr(os, site, deadly(getattr(os, site)))
+
+def told(report):
+    if site == "moment" and report.epoch and not threading.active_count() > 1:
+        pause = draw.random() * 0.3
+        threading.Thread(target=lambda: (time.sleep(pause), die()), daemon=True).start()
+    print(report.epoch, flush=True)
+
+fitted = fit(EPOCHS, patience=EPOCHS, checkpoint=folder, every=1, on_epoch=told)
+fnn.save(result, {"params": fitted.params, "state": fitted.state, "history": fitted.history})
+"""
+EPOCHS = 60
+
+
+def process(folder, site, seed):
+    program = PROGRAM.replace("EPOCHS", str(EPOCHS))
+    environment = {
+        **os.environ, "TESTS": str(HERE), "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }  # fmt: skip
+    arguments = [sys.executable, "-c", program, folder, folder.with_suffix(".result"), site, str(seed)]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+
+
+def readable(folder):
+    """The newest epoch of which a whole checkpoint is there."""
+    for path in sorted(folder.glob("epoch-*.fnn"), reverse=True):
+        return int(fnn.load(path)["state"].epoch)  # none that has its name is half written
+    return -1
+
+
+@pytest.mark.parametrize(
+    ("site", "times"), [("moment", 50), ("open", 15), ("write", 15), ("fsync", 15), ("replace", 15)]
+)
+def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path, site, times):
+    whole, kills, round_ = fit(EPOCHS, patience=EPOCHS), 0, 0
+    while kills < times or not (tmp_path / f"{round_}.result").exists():
+        if (tmp_path / f"{round_}.result").exists():
+            round_ += 1
+        folder = tmp_path / str(round_)
+        before = readable(folder) if folder.exists() else -1
+        done = process(folder, site if kills < times else "nowhere", kills)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        kills += done.returncode == -signal.SIGKILL
+        told = [int(line) for line in done.stdout.split()]
+        if folder.exists():
+            assert readable(folder) >= max([before, *told])  # nothing that was kept is lost
+        if told:
+            assert told[0] == before + 1 or (before == -1 and told[0] == 1)
+    for result in tmp_path.glob("*.result"):
+        tree = fnn.load(result)
+        chex.assert_trees_all_equal(bits(tree["params"]), bits(whole.params))
+        chex.assert_trees_all_equal(bits(tree["state"]), bits(whole.state))
+        chex.assert_trees_all_equal({k: np.asarray(v) for k, v in tree["history"].items()}, whole.history)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
+    network = fnn.serial(fnn.dense(200), jnp.tanh, fnn.dense(3))
+    reports, options = [], {"validation": HELD, "epochs": 10**9}
+    x, y = np.tile(X, (100, 1)), np.tile(Y, 100)
+    run = lambda **more: fnn.fit(
+        network, fnn.softmax_cross_entropy, fnn.adam(), x, y, **(options | {"key": jax.random.key(0)} | more)
+    )
+    run(epochs=1)  # what is compiled is not interrupted
+    pressed = []
+
+    def press():
+        pressed.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(1.5, press)
+    timer.start()
+    fitted = run(on_epoch=reports.append if watched else None)
+    waited = time.perf_counter() - pressed[0]
+    assert fitted.stopped == "interrupted" and waited < 3
+    made = int(fitted.state.epoch)
+    assert made > 0 and {len(rows) for rows in fitted.history.values()} == {made}
+    if watched:
+        assert reports[-1].epoch - made in (0, 1)
+    whole = run(epochs=made)
+    chex.assert_trees_all_equal(bits(whole.state), bits(fitted.state))
+
+
+def test_an_error_of_a_callback_comes_through_and_carries_what_was_learned(tmp_path):
+    class MyError(Exception):
+        pass
+
+    def third(report):
+        if report.epoch == 3:
+            raise MyError("of my own")
+
+    with pytest.raises(MyError, match="^of my own") as caught:
+        fit(9, on_epoch=third, checkpoint=tmp_path, every=2)
+    assert caught.value.__notes__ == [
+        "fit: what was learned in 3 epochs is in this error: error.fitted.params"
+    ]
+    same_run(caught.value.fitted, fit(3))
+    assert kept(tmp_path)[-1] == "epoch-00000003.fnn"
+    same_run(fit(9, checkpoint=tmp_path, every=2), fit(9))
