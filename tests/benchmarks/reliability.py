@@ -1,0 +1,104 @@
+"""What care costs: fit beside a hand-written scan of the same step, and the checks of its input beside an epoch.
+
+Medians of repeated runs, warm, blocked on, the two taken in turn.
+"""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.datasets import load_digits
+
+import fnn
+from fnn.arguments import check_fit
+from fnn.functions import as_partial
+from fnn.rehearsal import rehearse
+from fnn.rows import checked_rows
+from fnn.setting import Setting, described_start
+
+COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
+
+
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return (
+        (x / 16).astype(np.float32),
+        y.astype(np.int32),
+        fnn.serial(fnn.dense(64), jax.nn.relu, fnn.dense(10)),
+        32,
+    )
+
+
+def images():
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(8192, 784)).astype(np.float32), draw.integers(0, 10, 8192).astype(np.int32)
+    layers = fnn.dense(512), jax.nn.relu, fnn.dense(512), jax.nn.relu, fnn.dense(10)
+    return x, y, fnn.serial(*layers), 128
+
+
+def by_hand(network, batch_size):
+    """The same epochs as one compiled scan, without history, finite check, or a host between them."""
+
+    def run(state, x, y, epochs):
+        def turn(state, place, order, key, size):
+            rows = jax.lax.dynamic_slice_in_dim(order, place * batch_size, size)
+            return fnn.step(network, COST, RULE, state, x[rows], y[rows], jax.random.fold_in(key, place))[0]
+
+        def epoch(_, state):
+            shuffle, key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+            order, whole = jax.random.permutation(shuffle, len(x)), len(x) // batch_size
+            one = lambda state, place: (turn(state, place, order, key, batch_size), None)
+            state, _ = jax.lax.scan(one, state, jnp.arange(whole))
+            if len(x) % batch_size:
+                state = turn(state, whole, order, key, len(x) % batch_size)
+            return state._replace(epoch=state.epoch + 1)
+
+        return jax.lax.fori_loop(0, epochs, epoch, state)
+
+    return jax.jit(run)
+
+
+def checks(network, x, y, batch_size, key):
+    check_fit(network, COST, RULE, 1, batch_size, None, None, None, key, None, None, None, None)
+    data = checked_rows(network, COST, x, y, None, None)
+    setting = Setting(network, as_partial(COST), RULE, None, {}, batch_size, data)
+    like = described_start(setting, key, None, None)
+    rehearse(network, COST, RULE, like, data=data, batch_size=batch_size, penalty=None, metrics=None)
+
+
+def seconds(call):
+    clock = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - clock
+
+
+def measure(name, x, y, network, batch_size, epochs, repeats):
+    key, run = jax.random.key(0), by_hand(network, batch_size)
+    on_device = jax.device_put((x, y))
+    start = lambda: fnn.start(network, RULE, jnp.zeros((batch_size, x.shape[1])), key=key)
+    state = start()
+    calls = {
+        "hand": lambda: run(state, *on_device, epochs),
+        "fit": lambda: (
+            fnn.fit(network, COST, RULE, x, y, state=state, epochs=epochs, batch_size=batch_size).state
+        ),
+    }
+    times = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for which, call in calls.items():
+            taken = seconds(call)
+            times[which] += [taken] if turn else []
+    hand, fit = (statistics.median(times[which]) for which in ("hand", "fit"))
+    checks(network, x, y, batch_size, key)
+    checked = statistics.median(seconds(lambda: checks(network, x, y, batch_size, key)) for _ in range(50))
+    ratio = statistics.median(f / h for f, h in zip(times["fit"], times["hand"]))
+    print(
+        f"{name}: {epochs} epochs by hand {hand:.3f} s, fit {fit:.3f} s, ratio {ratio:.3f}; "
+        f"checks {1e6 * checked:.0f} µs, {100 * checked / (hand / epochs):.2f} % of an epoch"
+    )
+
+
+measure("64-64-10 on digits, batch 32", *digits(), epochs=50, repeats=15)
+measure("784-512-512-10, 8192 rows, batch 128", *images(), epochs=5, repeats=5)
