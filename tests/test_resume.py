@@ -351,7 +351,7 @@ def told(report):
 fitted = fit(EPOCHS, patience=EPOCHS, checkpoint=folder, every=1, on_epoch=told)
 fnn.save(result, {"params": fitted.params, "state": fitted.state, "history": fitted.history})
 """
-EPOCHS = 60
+EPOCHS = 300
 
 
 def process(folder, site, seed):
@@ -375,13 +375,14 @@ def readable(folder):
     ("site", "times"), [("moment", 50), ("open", 15), ("write", 15), ("fsync", 15), ("replace", 15)]
 )
 def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path, site, times):
-    whole, kills, round_ = fit(EPOCHS, patience=EPOCHS), 0, 0
+    whole, kills, round_, attempt = fit(EPOCHS, patience=EPOCHS), 0, 0, 0
     while kills < times or not (tmp_path / f"{round_}.result").exists():
         if (tmp_path / f"{round_}.result").exists():
             round_ += 1
         folder = tmp_path / str(round_)
         before = readable(folder) if folder.exists() else -1
-        done = process(folder, site if kills < times else "nowhere", kills)
+        done = process(folder, site if kills < times else "nowhere", seed=attempt)
+        attempt += 1
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         kills += done.returncode == -signal.SIGKILL
         told = [int(line) for line in done.stdout.split()]
