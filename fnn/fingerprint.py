@@ -50,12 +50,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Layer) or callable(value)
 
 
+def _is_array(value: Any) -> bool:
+    """A type of numbers, such as np.float32, has these names too."""
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, type)
+
+
 def _words(leaf: Any) -> str:
     if isinstance(leaf, bool | int | float | str):
         return repr(leaf)
-    if hasattr(leaf, "dtype") and leaf.shape == () and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if _is_array(leaf) and leaf.shape == () and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return str(np.asarray(leaf)[()])
-    name = f"{leaf.dtype} {leaf.shape}" if hasattr(leaf, "dtype") else _called(leaf)
+    name = f"{leaf.dtype} {leaf.shape}" if _is_array(leaf) else _called(leaf)
     name = re.sub(r" at 0x[0-9a-f]+", "", name)  # another process has other addresses
     return f"{name} #{_digest(leaf, {}).hex()[:SHOWN]}"
 
@@ -72,7 +77,7 @@ def _digest(value: Any, known: dict[int, tuple[Any, bytes]]) -> bytes:
         return known[id(value)][1]
     known[id(value)] = value, b""  # the value too: while it lives, its id is its own
     digest = hashlib.sha256(f"{type(value).__qualname__} ".encode())
-    if hasattr(value, "dtype"):
+    if _is_array(value):
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(_bytes(value))
     elif isinstance(value, bool | int | float | complex | str | bytes | None):

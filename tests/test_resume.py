@@ -414,7 +414,10 @@ def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
 
     timer = threading.Timer(1.5, press)
     timer.start()
-    fitted = run(on_epoch=reports.append if watched else None)
+    try:
+        fitted = run(on_epoch=reports.append if watched else None)
+    finally:
+        timer.cancel()  # it must not ring in another test
     waited = time.perf_counter() - pressed[0]
     assert fitted.stopped == "interrupted" and waited < 3
     made = int(fitted.state.epoch)
@@ -441,3 +444,11 @@ def test_an_error_of_a_callback_comes_through_and_carries_what_was_learned(tmp_p
     same_run(caught.value.fitted, fit(3))
     assert kept(tmp_path)[-1] == "epoch-00000003.fnn"
     same_run(fit(9, checkpoint=tmp_path, every=2), fit(9))
+
+
+def test_types_of_numbers_have_a_fingerprint():
+    def to(kind):
+        return lambda x: x.astype(kind)
+
+    words = [fingerprint(f=to(kind))["f"] for kind in (np.float32, np.float16, np.float32)]
+    assert words[0] == words[2] != words[1]
