@@ -9,7 +9,6 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
@@ -27,7 +26,7 @@ from fnn.replay import find
 from fnn.rows import checked_rows
 from fnn.setting import Setting, begun, described_start, parts_of
 from fnn.state import State, stays_finite
-from fnn.training import train
+from fnn.training import costs_are_finite, train
 
 __all__ = ["fit"]
 
@@ -108,12 +107,12 @@ def fit(
             run = None if kept is None else Run(kept[0], (kept[1],))
         if run is None:
             run = Run(*begun(setting, key, params, state))
-        more = int(run.state.epoch) if state is not None and checkpoint is None else 0
+        before = int(run.state.epoch) if state is not None and checkpoint is None else 0
         watchers = (on_epoch,) if on_epoch is not None else ()
         if progress:
-            bar = progress_bar(more + epochs, int(run.state.epoch))
+            bar = progress_bar(before + epochs, int(run.state.epoch))
             watchers = (stack.enter_context(bar), *watchers)
-        return loop(_plan(setting, patience, watchers, folder, every, more + epochs), run)
+        return loop(_plan(setting, patience, watchers, folder, every, before + epochs), run)
 
 
 def _plan(
@@ -175,9 +174,5 @@ def _train(
         patience=patience,
         capacity=CAPACITY,
     )
-    made = after.epoch - state.epoch
-    last = [
-        history[name][jnp.maximum(made, 1) - 1] for name in ("cost", "validation_cost") if name in history
-    ]
-    finite = (made == 0) | jnp.isfinite(jnp.stack(last)).all()
-    return after, history, finite & stays_finite(state, after)
+    finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)
+    return after, history, finite

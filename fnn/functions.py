@@ -30,6 +30,21 @@ def as_partial(function: Callable[..., Any]) -> Partial:
     return Partial(function.func, *function.args, **function.keywords)
 
 
+def described(tree: Any) -> tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]:
+    """What jit compares of a tree: its structure, and each leaf's shape and type; it can be hashed.
+
+    >>> described([1.5, np.zeros(3, np.int8)])[1]
+    (((), dtype('float32')), ((3,), dtype('int8')))
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(
+        (leaf.shape, leaf.dtype)
+        if hasattr(leaf, "dtype")
+        else ((), jax.dtypes.canonicalize_dtype(type(leaf)))  # a number of Python
+        for leaf in leaves
+    )
+
+
 def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Of the extra arguments, those that the function takes."""
     takes = inspect.signature(function).parameters

@@ -39,8 +39,8 @@ class Fitted(NamedTuple):
 
     `params` are what validation chose (the best), or the last; `history` has a NumPy array for each
     measure, one entry an epoch; `state` goes on, with fit(…, state=fitted.state); `stopped` says why it
-    ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C) or "not_finite", and then
-    `not_finite` says where; all numbers are those of the last good epoch.
+    ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's `fitted`)
+    or "not_finite", and then `not_finite` says where; all numbers are those of the last good epoch.
     """
 
     params: chex.ArrayTree

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn.evaluation import forward_in_blocks
-from fnn.functions import as_partial, name_of
+from fnn.functions import as_partial, described, name_of
 from fnn.layer import Layer, said
 from fnn.objective import cost_of, real_number
 from fnn.optimizers import Optimizer
@@ -41,9 +41,7 @@ def rehearse(
         None if penalty is None else as_partial(penalty),
         {name: as_partial(metric) for name, metric in (metrics or {}).items()},
     )
-    leaves, structure = jax.tree.flatten((functions, state, data))
-    described = tuple(map(_described, leaves))
-    arguments = network, optimizer.update, int(batch_size), structure, described
+    arguments = network, optimizer.update, int(batch_size), *described((functions, state, data))
     try:
         hash(arguments)
     except TypeError:
@@ -52,18 +50,10 @@ def rehearse(
         _rehearsed(*arguments)
 
 
-def _described(leaf: Any) -> tuple[tuple[int, ...], Any]:
-    """Its shape and dtype; of a Python number the type, as it is quicker to say."""
-    return (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else ((), type(leaf))
-
-
 @functools.lru_cache(maxsize=256)
-def _rehearsed(network: Layer, update: Any, batch_size: int, structure: Any, described: Any) -> None:
-    leaves = [
-        jax.ShapeDtypeStruct(shape, jnp.result_type(kind) if isinstance(kind, type) else kind)
-        for shape, kind in described
-    ]
-    (cost, init, penalty, metrics), state, (*rows, validation) = jax.tree.unflatten(structure, leaves)
+def _rehearsed(network: Layer, update: Any, batch_size: int, structure: Any, leaves: Any) -> None:
+    shapes = [jax.ShapeDtypeStruct(*leaf) for leaf in leaves]
+    (cost, init, penalty, metrics), state, (*rows, validation) = jax.tree.unflatten(structure, shapes)
     batch = jax.tree.map(functools.partial(_first, batch_size), rows)
     _check_begin(network, init, state, batch[0])
     moved = jax.eval_shape(functools.partial(_turn, network, update), cost, penalty, state, *batch)

@@ -148,12 +148,12 @@ def _place(name: str, path: Any) -> str:
 
 def _bad(quantity: str, tree: Any, words: Callable[[Any], str]) -> Iterator[Suspect]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        said = said_of(leaf)
-        if said:
-            yield Suspect(quantity, words(path), said)
+        found = _said_of(leaf)
+        if found:
+            yield Suspect(quantity, words(path), found)
 
 
-def said_of(leaf: Any) -> str:
+def _said_of(leaf: Any) -> str:
     """What in an array is not finite, or nothing."""
     if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) or isinstance(leaf, jax.core.Tracer):
         return ""
@@ -189,10 +189,15 @@ def _bad_activation(network: Layer, params: Any, x: Any, key: chex.PRNGKey) -> I
     try:
         with jax.disable_jit():  # a scan too goes step by step, with numbers in it
             _tapped(network).forward_train(params, x, key)
-    except LayerError as error:
-        yield Suspect("activation", " › ".join(error.path), error.reason)
-    except ValueError as error:
+    except _NotFiniteError as error:
         yield Suspect("activation", network.name, str(error))
+    except Exception as error:  # a function may not run without jit: the step's other quantities are left
+        if isinstance(error, LayerError) and isinstance(error.__cause__, _NotFiniteError):
+            yield Suspect("activation", " › ".join(error.path), error.reason)
+
+
+class _NotFiniteError(ValueError):
+    """An output that is not finite."""
 
 
 def _tapped(layer: Layer) -> Layer:
@@ -215,14 +220,15 @@ def _with_taps(bound: Any) -> Any:
 
 
 def _refusing(forward: Function, params: Any, x: Any) -> Any:
-    y = forward(params, x)
-    for _, _, found in _bad("", y, str):
-        raise ValueError(found)
-    return y
+    return _finite(forward(params, x))
 
 
 def _refusing_train(forward_train: Function, params: Any, x: Any, key: Any) -> tuple[Any, Any]:
     y, params = forward_train(params, x, key)
-    for _, _, found in _bad("", y, str):
-        raise ValueError(found)
-    return y, params
+    return _finite(y), params
+
+
+def _finite(y: Any) -> Any:
+    for suspect in _bad("activation", y, str):
+        raise _NotFiniteError(suspect.found)
+    return y

@@ -10,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from fnn.arguments import hyperparameters
-from fnn.functions import as_partial
+from fnn.functions import as_partial, described
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
 from fnn.state import State, start, watched
@@ -72,14 +72,13 @@ def described_start(setting: Setting, key: chex.PRNGKey, params: Any, state: Sta
 
 
 def _cached_shapes(setting: Setting, key: chex.PRNGKey, params: Any) -> State:
-    leaves, structure = jax.tree.flatten((as_partial(setting.optimizer.init), key, params))
-    described = tuple((jnp.shape(v), v.dtype if hasattr(v, "dtype") else jnp.result_type(v)) for v in leaves)
-    return _shapes_of_start(setting.network, _batch(setting), structure, described)
+    given = described((as_partial(setting.optimizer.init), key, params))
+    return _shapes_of_start(setting.network, _batch(setting), *given)
 
 
 @functools.lru_cache(maxsize=256)
-def _shapes_of_start(network: Layer, batch: tuple[Any, ...], structure: Any, described: Any) -> State:
-    init, key, params = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*d) for d in described])
+def _shapes_of_start(network: Layer, batch: tuple[Any, ...], structure: Any, leaves: Any) -> State:
+    init, key, params = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
     return jax.eval_shape(functools.partial(_started, network, batch), init, key, params)
 
 

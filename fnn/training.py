@@ -193,30 +193,39 @@ def train(
             return {}
         return measured(network, {"cost": cost, **(metrics or {})}, state.params, *validation)
 
-    def going(carry: tuple[Any, Any, State, Any]) -> jax.Array:
-        done, finite, state, _ = carry
-        return finite & (done < epochs) & ~stalled(state, patience)
+    def going(carry: tuple[Any, State, Any]) -> jax.Array:
+        done, state, history = carry
+        return (done < epochs) & costs_are_finite(history, done) & ~stalled(state, patience)
 
-    def turn(carry: tuple[Any, Any, State, Any]) -> tuple[Any, Any, State, Any]:
-        done, _, state, history = carry
+    def turn(carry: tuple[Any, State, Any]) -> tuple[Any, State, Any]:
+        done, state, history = carry
         state, value = epoch(
             network, cost, optimizer, state, x, y,
             batch_size=batch_size, sample_weight=sample_weight, penalty=penalty,
         )  # fmt: skip
         row = {"cost": value, **measure(state)}
-        finite = jnp.isfinite(value)
         if state.best is not None and validation is not None:
             candidate = Best(state.params, row["validation_cost"], state.epoch)
             state = state._replace(best=better(state.best, candidate))
-            finite &= jnp.isfinite(candidate.cost)
         history = jax.tree.map(lambda h, r: h.at[done].set(r), history, row)
-        return done + 1, finite, state, history
+        return done + 1, state, history
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     row = {"cost": number, **jax.eval_shape(measure, state)}
     history = jax.tree.map(lambda r: _nothing((rows, *r.shape), r.dtype), row)
-    *_, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), jnp.bool_(True), state, history))
+    _, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), state, history))
     return state, history
+
+
+def costs_are_finite(history: Mapping[str, jax.Array], done: ArrayLike) -> jax.Array:
+    """Whether the costs of the last of the epochs done are numbers.
+
+    It reads the history: asked of the value itself, XLA computes the cost twice, a tenth of a step
+    on the full batch.
+    """
+    last = jnp.maximum(done, 1) - 1
+    costs = [history[name][last] for name in ("cost", "validation_cost") if name in history]
+    return (jnp.asarray(done) == 0) | jnp.isfinite(jnp.stack(costs)).all()
 
 
 def measured(

@@ -295,6 +295,19 @@ def test_the_innermost_layer_is_named_by_its_path(build, path):
     assert site.found.startswith("-inf at")
 
 
+def only_compiled(x):
+    """A function that cannot be gone through with numbers."""
+    if jax.config.jax_disable_jit:
+        raise TypeError("needs jit")
+    return x
+
+
+def test_where_layers_cannot_be_gone_through_the_first_other_quantity_is_named():
+    network = fnn.serial(fnn.dense(4), only_compiled, burns(), fnn.dense(1))
+    site = stopped(network=network).not_finite
+    assert (site.epoch, site.step, site.quantity, site.where, site.found) == (3, 2, "cost", "mse", "nan")
+
+
 # What does not go bad is left alone ----------------------------------------------------------------
 
 

@@ -272,6 +272,32 @@ def test_a_folder_that_cannot_be_written_is_told_of_before_anything_is_trained(t
     assert kept(tmp_path) == []
 
 
+def program(text, *arguments):
+    head = f"import sys; sys.path.insert(0, {str(HERE)!r}); from test_fit import fit\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + text, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_files_that_may_not_grow_are_told_of_and_the_run_is_returned(tmp_path):
+    grown = """
+import resource, signal, warnings
+limit = lambda report: report.epoch == 2 and resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fitted = fit(4, checkpoint=sys.argv[1], on_epoch=lambda report: limit(report) and False)
+print(int(fitted.state.epoch), fitted.stopped, *[str(w.message)[:60] for w in caught], sep="; ")
+"""
+    said, _ = program(grown, tmp_path).communicate(timeout=120)
+    assert said.split("; ")[:2] == ["4", "epochs"] and len(said.split("; ")) == 4
+    assert [line.strip() for line in said.split("; ")[2:]] == [
+        f"fit: the checkpoint of epoch {epoch} could not be written: [Errno 27] File too large"[:60].strip()
+        for epoch in (3, 4)
+    ]
+    assert kept(tmp_path) == [f"epoch-0000000{epoch}.fnn" for epoch in (0, 1, 2)]
+    same_run(fit(4, checkpoint=tmp_path), fit(4))
+
+
 # Two at once --------------------------------------------------------------------------------------
 
 
@@ -296,6 +322,26 @@ def test_two_runs_in_one_folder_are_told_apart_and_in_two_do_not_disturb_each_ot
     thread.join()
     same_run(said[0], fit(8))
     same_run(other, fit(8, seed=1))
+
+
+def test_two_processes_in_one_folder_are_told_apart_and_in_two_do_not_disturb_each_other(tmp_path):
+    slow = """
+import time, fnn
+fitted = fit(8, checkpoint=sys.argv[1], on_epoch=lambda report: print(report.epoch, flush=True) or time.sleep(0.3))
+fnn.save(sys.argv[2], fitted.params)
+"""
+    other = program(slow, tmp_path / "a", tmp_path / "result")
+    assert other.stdout.readline() == "1\n"
+    with pytest.raises(
+        BlockingIOError, match=r"another run is keeping its checkpoints in .*a folder of its own"
+    ):
+        fit(8, checkpoint=tmp_path / "a")
+    same_run(fit(8, checkpoint=tmp_path / "b"), fit(8))
+    assert other.wait(timeout=120) == 0
+    other.stdout.close()
+    whole = fit(8)
+    chex.assert_trees_all_equal(bits(fnn.load(tmp_path / "result")), bits(whole.params))
+    same_run(fit(8, checkpoint=tmp_path / "a"), whole)
 
 
 # Killed and interrupted ----------------------------------------------------------------------------
