@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import IO
@@ -24,15 +25,24 @@ CHUNK = 1 << 20
 def write(name: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Put the arrays into the file `name`; what stood there is kept until all of it is on the disk."""
     with _whole_file(name) as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for where, array in arrays.items():
-                member = zipfile.ZipInfo(where + ".npy")  # dated 1980, always
-                with archive.open(member, "w", force_zip64=True) as entry:  # may pass 2 GiB
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
-            archive.comment = bytes(SEAL)
+        try:
+            _zip(file, arrays)
+        except ValueError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # of the entry that it left open
+                raise error.__context__ from None
+            raise
         seal = _seal(file)
         file.seek(-SEAL, os.SEEK_END)
         file.write(seal)
+
+
+def _zip(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for where, array in arrays.items():
+            member = zipfile.ZipInfo(where + ".npy")  # dated 1980, always
+            with archive.open(member, "w", force_zip64=True) as entry:  # may pass 2 GiB
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+        archive.comment = bytes(SEAL)
 
 
 def read(name: str) -> dict[str, np.ndarray]:
@@ -63,7 +73,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"{member.filename} is of .npy version {version}, not (1, 0)")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        try:
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:
+            raise ValueError(f"{member.filename} has a header that is none of an array") from error
         if dtype.hasobject:
             raise ValueError(f"{member.filename} holds pickled objects, which could run code")
         claimed = file.tell() + math.prod(shape) * dtype.itemsize
@@ -76,11 +89,11 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _check_seal(file: IO[bytes]) -> None:
-    expected = _seal(file)
     file.seek(max(0, file.seek(0, os.SEEK_END) - SEAL))
     found = file.read()
     if not found.startswith(b"sha256 "):
         raise ValueError("it does not end with a SHA-256: it is of another kind, or its end is missing")
+    expected = _seal(file)
     if found != expected:
         raise ValueError(
             f"it is damaged: its bytes have the {expected[:14].decode()}…, and it was saved with "
@@ -110,12 +123,14 @@ def _whole_file(name: str) -> Iterator[IO[bytes]]:
     temporary = temporary_name(folder, base)
     try:
         with open(temporary, "x+b") as file:
+            if os.path.exists(target):
+                shutil.copymode(target, temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and error.filename in (None, temporary):
             error.filename = name  # a full disk names no file
         raise
     finally:

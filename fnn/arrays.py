@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.layer import Layer, said, shapes
+from fnn.functions import said
+from fnn.layer import Layer, shapes
 
 __all__: list[str] = []
 
@@ -19,6 +20,7 @@ ROWS = 1021  # in shapes only: a number of rows that is no number of features by
 DATES = (np.datetime64, np.timedelta64, datetime.date, datetime.timedelta)
 MENDS: tuple[tuple[Callable[[Any], bool], str], ...] = (  # by the first entry that is no real number
     (lambda entry: hasattr(entry, "toarray"), "A sparse matrix goes in whole: call .toarray()."),
+    (lambda entry: hasattr(entry, "fieldnames"), "The rows of a CSV file go through fnn.encode."),
     (lambda entry: isinstance(entry, Iterator), "Its rows come only once: give numpy.asarray(list(…))."),
     (lambda entry: isinstance(entry, numbers.Complex), "Give its parts as columns, .real and .imag."),
     (lambda entry: isinstance(entry, DATES), "Count days: (dates - dates[0]) / numpy.timedelta64(1, 'D')."),
@@ -49,6 +51,8 @@ def _as_array(value: Any, name: str) -> Any:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.complexfloating):
         value = np.asarray(value)
     if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            raise TypeError(f"{name} expected numbers, got random keys of shape {value.shape}.")
         return value
     if hasattr(value, "columns") and hasattr(value, "items"):
         return _from_table(value, name)
@@ -63,8 +67,11 @@ def _as_array(value: Any, name: str) -> Any:
     except ValueError as error:
         raise ValueError(f"{name} expected rows of equal length, got a ragged list: {error}.") from None
     kind = getattr(getattr(value, "dtype", array.dtype), "kind", array.dtype.kind)
-    if {kind, array.dtype.kind} - set("biufV") or array.dtype.names:
-        raise _no_numbers(array, getattr(value, "dtype", array.dtype) if array.ndim else array.dtype, name)
+    is_void = array.dtype.kind == "V" and array.dtype.isbuiltin != 2  # 2: bfloat16 and its like
+    if {kind, array.dtype.kind} - set("biufV") or is_void:
+        entries = np.asarray(value, object) if isinstance(value, list) else array  # numbers beside texts
+        dtype = getattr(value, "dtype", array.dtype) if array.ndim else array.dtype
+        raise _no_numbers(array, entries, dtype, name)
     return _narrowed(array, name)
 
 
@@ -74,9 +81,9 @@ def _from_table(table: Any, name: str) -> np.ndarray:
     return np.column_stack(columns) if columns else np.zeros((len(table), 0), np.float32)
 
 
-def _no_numbers(array: np.ndarray, dtype: Any, name: str) -> TypeError:
+def _no_numbers(array: np.ndarray, entries: np.ndarray, dtype: Any, name: str) -> TypeError:
     """What an array of other things than numbers is told: its first such entry, and what to do with it."""
-    wrong = (i for i, entry in enumerate(array.flat) if not isinstance(entry, numbers.Real))
+    wrong = (i for i, entry in enumerate(entries.flat) if not isinstance(entry, numbers.Real))
     first = next(wrong, None)
     if first is None:
         got, mend = (
@@ -85,13 +92,15 @@ def _no_numbers(array: np.ndarray, dtype: Any, name: str) -> TypeError:
         )
     else:
         place = np.unravel_index(first, array.shape)
-        entry = array[place]
+        entry = entries[place]
         got = said(entry) + (f" in {place_of(place)}" if array.ndim else "")
         mend = next(mend for fits, mend in MENDS if fits(entry))
     return TypeError(f"{name} expected numbers, got {got} ({dtype} of shape {array.shape}). {mend}")
 
 
 def _narrowed(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)  # NumPy's longdouble
     native = array.dtype.newbyteorder("=")
     dtype = jax.dtypes.canonicalize_dtype(native)
     if dtype == array.dtype:
@@ -141,7 +150,10 @@ def not_finite(leaf: Any) -> tuple[int, ...] | None:
 
 
 def row_count(**trees: Any) -> int:
-    """The length of the leading axis that everything named shares; None counts for nothing."""
+    """The length of the leading axis that all arrays share; None after the first counts for nothing."""
+    first, x = next(iter(trees.items()))
+    if not jax.tree.leaves(x):
+        raise TypeError(f"{first} expected an array of rows, or a tree of such arrays, got {said(x)}.")
     found: dict[str, tuple[int, ...]] = {}
     for name, tree in trees.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -156,8 +168,8 @@ def row_count(**trees: Any) -> int:
     if len(counts) > 1:
         listed = ", ".join(f"{where} has {shape[0]}" for where, shape in found.items())
         raise ValueError(f"expected the same number of rows everywhere, got: {listed}.{_turned(found)}")
-    if not counts or 0 in counts:
-        raise ValueError(f"expected at least one row, got none in {', '.join(found) or 'x'}.")
+    if 0 in counts:
+        raise ValueError(f"expected at least one row, got none in {', '.join(found)}.")
     return counts.pop()
 
 

@@ -10,6 +10,7 @@ import jax
 from jax.typing import ArrayLike
 
 from fnn.derivatives import COSTS, through
+from fnn.given import check_cost, check_network, check_slopes
 from fnn.layer import Layer, call_plain, inside, is_plain
 from fnn.layers.dense import dense_forward
 from fnn.layers.dropout import dropout_forward
@@ -79,6 +80,11 @@ def backprop(
     >>> found.deltas[0], found.grads[0]["weight"]           # 2(6 − 5), and 2 times that
     (Array([[2.]], dtype=float32), Array([[4.]], dtype=float32))
     """
+    check_network("backprop", network, cost)
+    check_cost("backprop", cost)
+    check_slopes("backprop", params)
+    if 0 in (jax.numpy.size(leaf) for leaf in jax.tree.leaves(x)):
+        raise ValueError("backprop: x expected at least one row, got none. Leave out what is empty.")
     steps = forwards("network", network, params, x)
     value, delta, by_hand = cost_and_delta(cost, steps.y, y, sample_weight)
     walked = backwards(steps, delta)

@@ -19,6 +19,10 @@ __all__ = ["load", "save"]
 VERSION = 2  # 1 had no checksum
 
 
+class NewerFormatError(ValueError):
+    """A file that a later fnn wrote: whole, and not for this one."""
+
+
 def save(path: str | os.PathLike[str], tree: object) -> None:
     """Write a tree to the file `path`, used as given, whole or not at all.
 
@@ -72,7 +76,10 @@ def _file_name(function: str, path: Any) -> str:
         raise TypeError(
             f"{function} expected the file's path first, such as 'network.fnn', got a {type(path).__name__}."
         )
-    return os.fsdecode(path)
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise ValueError(f"{function} expected the file's path, got {name!r}, which no file can be named.")
+    return name
 
 
 def contents(name: str) -> Node:
@@ -82,18 +89,21 @@ def contents(name: str) -> Node:
         if "structure" not in arrays:
             raise ValueError("it has no entry named 'structure'; np.load may open it")
         text = json.loads(arrays.pop("structure").tobytes())
+        if text["version"] > VERSION:
+            raise NewerFormatError(f"its format is {text['version']}, not {VERSION}; update fnn")
         if text["version"] != VERSION:
-            mend = "update fnn" if text["version"] > VERSION else "save it anew"
-            raise ValueError(f"its format is {text['version']}, not {VERSION}; {mend}")
+            raise ValueError(f"its format is {text['version']}, not {VERSION}; save it anew")
         tree = filled(text["tree"], "tree", arrays)
         if arrays:
             raise ValueError(f"it holds {sorted(arrays)[0]}, which its structure does not name")
         return tree
-    except OSError:
-        raise  # it names the file
     except Exception as error:
+        is_named = isinstance(error, OSError) and error.filename is not None  # a place that lies is not
+        if isinstance(error, MemoryError) or is_named:
+            raise
         said = error if isinstance(error, ValueError) else f"malformed, {type(error).__name__}: {error}"
-        raise ValueError(f"{name!r} cannot be read as a checkpoint: {said}") from error
+        kind = NewerFormatError if isinstance(error, NewerFormatError) else ValueError
+        raise kind(f"{name!r} cannot be read as a checkpoint: {said}") from error
 
 
 def check_alike(name: str, wanted: Node, tree: Node, where: str) -> None:

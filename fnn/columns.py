@@ -8,11 +8,15 @@ import chex
 import jax
 import numpy as np
 
+from fnn.functions import said
+
 __all__: list[str] = []
 
 Label = str | int | float | bool
 Table = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 MISSING = ("", "NA", "N/A", "nan", "NaN", "<NA>", "NaT")  # what a missing value prints as, stripped
+NAMES = "a list of names, such as ['mass', 'sex']"
+ROWS = "rows as dicts, as csv.DictReader(file) reads them, or a dict of columns"
 
 
 def read_table(table: Table, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -25,7 +29,7 @@ def read_table(table: Table, wanted: Sequence[str] | None) -> dict[str, np.ndarr
         raise ValueError("encode: the table is empty; it needs at least one row and one column.")
     every = columns or dict.fromkeys(name for row in rows for name in row)
     names = list(every if wanted is None else wanted)
-    _refuse_names(names)
+    refuse_names(names)
     for place, source in enumerate(rows or [columns]):
         for name in names:
             if name not in source:
@@ -46,7 +50,7 @@ def _columns_or_rows(table: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         refuse_twice(table.keys(), "column")
         columns = dict(table)
         return (columns, []) if any(map(_is_column, columns.values())) else ({}, [columns])
-    rows = list(table)
+    rows = listed("table", table, ROWS)
     for place, row in enumerate(rows):
         if not hasattr(row, "keys"):
             raise ValueError(
@@ -60,14 +64,23 @@ def _is_column(values: object) -> bool:
     return isinstance(values, list | tuple) or bool(getattr(values, "shape", ()))
 
 
-def _refuse_names(names: Sequence[object]) -> None:
-    refuse_twice(names, "column")
+def listed(argument: str, values: Any, expected: str) -> list[Any]:
+    """What gives its items one by one, as a list; one text is not a list of its letters."""
+    is_single = isinstance(values, str | bytes) or getattr(values, "shape", None) == ()
+    if is_single or not isinstance(values, Iterable):
+        raise TypeError(f"encode: {argument} expected {expected}, got {said(values)}.")
+    return list(values)
+
+
+def refuse_names(names: Iterable[object]) -> None:
+    """Refuse what is no name of a column, and a name that is there more than once."""
     for name in names:
         if not isinstance(name, str):
             raise ValueError(
-                f"encode: names of columns are texts, got {name!r}. Rename it, or list columns=. "
+                f"encode: names of columns are texts, got {said(name)}. Rename it, or list columns=. "
                 "(None is where csv.DictReader puts what a row has beyond the header.)"
             )
+    refuse_twice(names, "column")
 
 
 def refuse_twice(names: Iterable[object], what: str) -> None:
@@ -99,10 +112,13 @@ def flat(values: object, column: str) -> np.ndarray:
         return array
     cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in array.astype(object)]
     for row, cell in enumerate(cells):
-        if not isinstance(cell, str | int | float) and as_text(cell) is not None:
+        if isinstance(cell, str | int | float):
+            continue
+        if as_text(cell) is not None:
             raise ValueError(
-                f"{column}: row {row} holds {cell!r}; expected text, a number, True, False or None."
+                f"{column}: row {row} holds {said(cell)}; expected text, a number, True, False or None."
             )
+        cells[row] = None  # pandas' NA, NaT, a Decimal's NaN
     floats = {*map(type, cells)} == {float}
     return np.fromiter(cells, float if floats else object, len(cells))
 

@@ -3,7 +3,7 @@
 Tables of mixed columns are read by `encode`, in encoding.py beside this file.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.columns import Label, class_ids, class_names, count_rows, is_list, place_name, some
+from fnn.functions import as_array, check_key, real_numbers, said, whole_number
 
 __all__ = ["Labels", "Standardizer", "labels", "one_hot", "split", "standardize"]
 
@@ -32,13 +33,11 @@ def split(
     >>> x_train.shape, sorted(y_train), sorted(y_test)
     ((4,), ['a', 'a', 'b', 'b'], ['a', 'a', 'b', 'b'])
     """
+    check_key("split(key, …)", key)
+    if any(hasattr(leaf, "toarray") for leaf in jax.tree.leaves(arrays, is_leaf=is_list)):
+        raise TypeError("split: arrays expected rows, got a sparse matrix: call its .toarray().")
     rows = count_rows(arrays)
-    size = round(fraction * rows)
-    if not 0 < size < rows:
-        raise ValueError(
-            f"split: fraction={fraction} of {rows} rows makes {size} test rows, but both parts "
-            "need one. Give more rows, or another fraction between 0 and 1 (0.2 is a fifth)."
-        )
+    size = _test_rows(fraction, rows)
     order: chex.Array = jax.random.permutation(key, rows)
     if not isinstance(order, jax.core.Tracer):
         order = np.asarray(order)  # lists, NumPy and pandas are taken on the host
@@ -119,8 +118,12 @@ def one_hot(ids: chex.Array, classes: int) -> jax.Array:
     >>> one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    ids = class_ids(ids, classes, "one_hot")
-    return jax.nn.one_hot(ids.astype(np.int32), classes)  # int8 cannot count to 200 classes
+    count = whole_number(classes, 1)
+    if count is None:
+        raise ValueError(f"one_hot(ids, classes): classes expected a count, at least 1, got {said(classes)}.")
+    ids = as_array(ids, "one_hot(ids, classes): ids")
+    ids = class_ids(ids, count, "one_hot")
+    return jax.nn.one_hot(ids.astype(np.int32), count)  # int8 cannot count to 200 classes
 
 
 class Labels(NamedTuple):
@@ -167,10 +170,10 @@ def labels(values: object) -> Labels:
 
 
 def _floats(x: chex.Array, function: str) -> chex.Array:
-    if isinstance(x, jax.Array):
+    if isinstance(x, jax.Array) and not jnp.iscomplexobj(x):
         return x.astype(jnp.result_type(float))
     try:
-        return np.asarray(x, np.float64)
+        return real_numbers(x)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{function}: expected numbers ({error}). encode(table) reads text and gaps."
@@ -184,6 +187,19 @@ def _refuse_not_finite(x: np.ndarray) -> None:
             f"standardize: {place_name(rows)}, column {column} holds {table[(*rows, column)]}. "
             "Mend or drop the row, or use encode(table), which fills in what is missing."
         )
+
+
+def _test_rows(fraction: Any, rows: int) -> int:
+    try:
+        size = round(fraction * rows)
+    except (TypeError, ValueError, OverflowError):  # a text, None, NaN
+        size = 0
+    if not 0 < size < rows:
+        raise ValueError(
+            f"split: fraction={said(fraction)} of {rows} rows makes {size} test rows, but both parts "
+            "need one. Give more rows, or another fraction between 0 and 1 (0.2 is a fifth)."
+        )
+    return size
 
 
 def _take(arrays: tuple[chex.ArrayTree, ...], rows: chex.Array) -> tuple[chex.ArrayTree, ...]:

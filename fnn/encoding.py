@@ -9,7 +9,7 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.columns import Table, as_text, read_table, refuse_twice, some
+from fnn.columns import NAMES, Table, as_text, listed, read_table, refuse_names, refuse_twice, some
 from fnn.data import Standardizer, standardize
 
 __all__ = ["Encoder", "encode"]
@@ -33,7 +33,11 @@ class Number(NamedTuple):
         numbers = _numbers(cells)
         _refuse_not_finite(self.name, cells, numbers)
         missing = np.isnan(numbers)
-        z = Standardizer(self.mean, self.scale)(np.where(missing, self.mean, numbers))
+        with np.errstate(over="ignore"):
+            z = Standardizer(self.mean, self.scale)(np.where(missing, self.mean, numbers))
+            z = np.asarray(z).astype(jnp.result_type(float))
+        reason = f"too far from the mean, {self.mean:.6g}, for {z.dtype}. Mend it, or leave the row out"
+        _refuse(np.isinf(z), self.name, cells, reason)
         return z[:, None], missing
 
     def inverse(self, features: np.ndarray) -> list[float]:
@@ -144,8 +148,9 @@ def encode(
     >>> birds({"mass": 4, "sex": "m"}).tolist()
     [[0.0, 0.0, 1.0, 0.0]]
     """
-    read = read_table(table, None if columns is None else list(columns))
-    chosen = set(categories)
+    read = read_table(table, None if columns is None else listed("columns", columns, NAMES))
+    chosen = listed("categories", categories, NAMES)
+    refuse_names(chosen)
     for name in chosen:
         if name not in read:
             raise ValueError(f"encode: categories names {name!r}, no column of {some(read)}.")

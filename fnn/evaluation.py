@@ -12,8 +12,12 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.arguments import check_metrics, check_params
-from fnn.arrays import as_arrays, row_count, suited
-from fnn.layer import Layer
+from fnn.arrays import ROWS, as_arrays, check_finite, outputs_for, row_count, suited
+from fnn.functions import check_same, check_takes, places, said
+from fnn.given import check_network, check_whole
+from fnn.layer import Layer, LayerError, shapes
+from fnn.losses.mean import refuse_values
+from fnn.metrics.classification import check_targets
 
 __all__ = ["evaluate", "predict"]
 
@@ -25,19 +29,22 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
 
         x: (n, …)   ŷ: (n, …)      n ≥ 1, `batch_size` rows in memory at once
 
-    Compiled once for all numbers of rows from `batch_size` up, and once for each power of two below.
+    Compiled once for all numbers of rows from `batch_size` up, and once for each power of two below. The
+    last block is filled up with copies of its last row, so rows must not see one another.
 
     >>> import fnn
     >>> fnn.predict(fnn.serial(jnp.square), ((),), jnp.array([[1.0], [3.0]]))
     Array([[1.],
            [9.]], dtype=float32)
 
-    Raises ValueError for no rows, or leaves of x with different numbers of them.
+    Raises ValueError for no rows, leaves of x with different numbers of them, parameters of another
+    network, and a network that does not give one prediction a row.
     """
-    check_params("predict", params)
+    _check_call("predict", network, params, batch_size)
     x = suited(network, as_arrays(x, "x"))
     n = row_count(x=x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
+        _check_shapes(network, params, x)
         return forward_in_blocks(network, params, x, batch_size)
     size = min(batch_size, 1 << (n - 1).bit_length())
     blocks = []
@@ -51,7 +58,19 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
-    return network.forward(params, x)
+    _check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
+    return _row_by_row(network, params, x)
+
+
+def _row_by_row(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
+    """forward(params, x), refused where it does not give one prediction a row."""
+    y, n = network.forward(params, x), jax.tree.leaves(x)[0].shape[0]
+    if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(y)):
+        raise ValueError(
+            f"expected one prediction for each of {n} rows of x, got predictions of {shapes(y)} from an "
+            f"input of {shapes(x)}: layers keep the leading axis."
+        )
+    return y
 
 
 def _padded(rows: ArrayLike, size: int) -> np.ndarray:
@@ -65,14 +84,14 @@ def forward_in_blocks(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree,
     """forward(params, x), pure, with no more than `block` rows in memory at once."""
     n = jax.tree.leaves(x)[0].shape[0]
     if n <= block:
-        return network.forward(params, x)
+        return _row_by_row(network, params, x)
     whole = n // block
     stacked = jax.tree.map(lambda a: a[: whole * block].reshape(whole, block, *a.shape[1:]), x)
-    y = jax.lax.map(lambda rows: network.forward(params, rows), stacked)
+    y = jax.lax.map(lambda rows: _row_by_row(network, params, rows), stacked)
     y = jax.tree.map(lambda a: a.reshape(whole * block, *a.shape[2:]), y)
     if n % block == 0:
         return y
-    rest = network.forward(params, jax.tree.map(lambda a: a[whole * block :], x))
+    rest = _row_by_row(network, params, jax.tree.map(lambda a: a[whole * block :], x))
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, rest)
 
 
@@ -96,31 +115,137 @@ def evaluate(
     >>> fnn.evaluate(network, ((),), x, jnp.array([1.0, 8.0]), {"error": fnn.mae})
     {'error': 0.5}
 
-    Raises ValueError where x and y differ in their number of rows.
+    Raises ValueError where x and y differ in their number of rows, for numbers that are not finite, ids
+    that are no class, and negative weights.
     """
+    _check_call("evaluate", network, params, batch_size)
     check_metrics("evaluate", metrics)
-    x, y, sample_weight = (
-        as_arrays(x, "x"),
-        as_arrays(y, "y"),
-        as_arrays(sample_weight, "sample_weight"),
-    )
+    for name, metric in metrics.items():
+        check_takes(f"evaluate: metrics[{name!r}]", metric, sample_weight is not None)
+    x, y = as_arrays(x, "x"), as_arrays(y, "y")
+    sample_weight = as_arrays(sample_weight, "sample_weight")
     row_count(x=x, y=y, sample_weight=sample_weight)
+    check_finite(x=x, y=y, sample_weight=sample_weight)
+    refuse_values(
+        lambda weights: weights < 0, () if sample_weight is None else sample_weight, None,
+        "evaluate: sample_weight expected no negative weight", "A weight of 0 leaves a row out.",
+    )  # fmt: skip
     predictions = predict(network, params, x, batch_size=batch_size)
+    for metric in metrics.values():
+        check_targets(metric, predictions, y, sample_weight)
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return {name: _number(_value(metric, predictions, y, options)) for name, metric in metrics.items()}
+    return {name: _number(name, _value(metric, predictions, y, options)) for name, metric in metrics.items()}
+
+
+NO_JAX_FUNCTION = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.ConcretizationTypeError,
+)
 
 
 def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     try:
         return _measure(Partial(metric), predictions, y, options)
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return metric(*jax.tree.map(np.asarray, (predictions, y)), **options)  # no JAX function
+    except NO_JAX_FUNCTION:
+        return metric(*jax.tree.map(np.asarray, (predictions, y)), **options)
+    except _NoNumbersError as error:
+        return error.args[0]
+
+
+class _NoNumbersError(TypeError):
+    """What a metric returned, and JAX would not let out of a compiled function."""
 
 
 @jax.jit
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
-    return metric(predictions, y, **options)
+    value = metric(predictions, y, **options)
+    if not _is_numbers(value):
+        raise _NoNumbersError(value)
+    return value
 
 
-def _number(value: Any) -> Any:
+def _is_numbers(value: Any) -> bool:
+    leaves = jax.tree.leaves(value)
+    kinds = [
+        getattr(leaf, "dtype", np.asarray(0 if hasattr(leaf, "dtype") else leaf).dtype).kind
+        for leaf in leaves
+    ]
+    return bool(leaves) and not isinstance(value, Mapping) and not set(kinds) - set("biufcV")
+
+
+def _number(name: str, value: Any) -> Any:
+    if not _is_numbers(value) or (np.ndim(value) == 0 and np.iscomplexobj(value)):
+        raise TypeError(
+            f"evaluate: metrics[{name!r}] expected a function that returns a number or an array, got "
+            f"{said(value)} from it: does it return what it computes?"
+        )
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def _check_call(caller: str, network: Any, params: Any, batch_size: Any) -> None:
+    """Refuse what is no network, no parameters and no number of rows."""
+    check_network(caller, network)
+    check_params(caller, params)
+    for leaf in jax.tree.leaves(params):
+        if isinstance(leaf, jax.Array):
+            continue
+        kind = "O" if isinstance(leaf, jax.ShapeDtypeStruct) else getattr(leaf.dtype, "kind", "V")
+        if kind in "OUSmM":
+            found = jax.tree_util.tree_leaves_with_path(params)
+            place = next(jax.tree_util.keystr(path) for path, other in found if other is leaf)
+            raise TypeError(f"{caller}: params{place} expected an array of numbers, got {said(leaf)}.")
+    check_whole(caller, "batch_size", batch_size, mend="It is the number of rows in memory at once.")
+
+
+def _check_shapes(network: Layer, params: Any, x: Any) -> None:
+    """Refuse the parameters of another network, and rows that are no rows of predictions; by shapes only."""
+    axes = {axis for leaf in jax.tree.leaves(x) for axis in leaf.shape[1:]}
+    axes |= {axis for leaf in jax.tree.leaves(params) for axis in leaf.shape}
+    if jax.tree.leaves(x)[0].shape[0] in axes:  # a sum over the rows could pass for predictions of them
+        for leaf in jax.tree.leaves(outputs_for(network, x)):
+            if leaf.shape[:1] != (ROWS,):
+                raise ValueError(
+                    f"expected one prediction for each row of x, got the shape {leaf.shape} for {ROWS} rows "
+                    f"like those of {shapes(x)}: layers keep the leading axis."
+                )
+    if not jax.tree.leaves(params):
+        return
+    leaves, structure = jax.tree.flatten(x)
+    expected = _expected(network, structure, tuple(((ROWS, *leaf.shape[1:]), leaf.dtype) for leaf in leaves))
+    if expected is None or places(params) == places(expected):
+        return
+    reason = "" if _has_gaps(params, expected) else _what_it_says(network, params, x)
+    mend = f"Are these the parameters of another network, or has x other columns?{reason}"
+    check_same("params", expected, params, mend)
+
+
+@functools.lru_cache(maxsize=1024)
+def _expected(network: Layer, structure: Any, leaves: tuple[Any, ...]) -> Any:
+    """The shapes of the network's own parameters; None where it does not take x, as a layer says itself."""
+    x = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+    try:
+        return jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0), x)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return None
+
+
+def _has_gaps(params: Any, expected: Any) -> bool:
+    """Whether None stands where a parameter is expected."""
+    leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda leaf: leaf is None)
+    return any(leaf is None and jax.tree_util.keystr(path) in places(expected) for path, leaf in leaves)
+
+
+def _what_it_says(network: Layer, params: Any, x: Any) -> str:
+    """What the network says of these parameters; a layer inside it knows best what it lacks, and raises."""
+    try:
+        jax.eval_shape(network.forward, params, x)
+    except LayerError:
+        raise
+    except Exception as error:
+        return f" ({error})"
+    return ""

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.arrays import as_arrays, row_count
+from fnn.arguments import check_optimizer
 from fnn.backprop import Walked, backwards, cost_and_delta, forwards, rule_of
 from fnn.derivatives import WHOLE, through
 from fnn.functions import accepted, name_of
+from fnn.given import check_cost, check_network, check_slopes
 from fnn.layer import Layer, is_plain
 from fnn.layers.dense import dense_forward
 from fnn.losses import rmse
@@ -21,6 +22,7 @@ from fnn.objective import Objective, cost_of, loss
 from fnn.optimizers import Optimizer, RuleState, apply_updates
 from fnn.optimizers.transformations import chain_update, spared
 from fnn.parameters import merge, trained
+from fnn.rows import checked_rows
 from fnn.words import ROWS, RULES, Entry, said
 
 __all__ = ["explain"]
@@ -57,8 +59,12 @@ def explain(
         learning_rate = 0.1
         Δ = −αg = −0.1 · 4 = −0.4
     """
-    x, y = as_arrays(x, "x"), as_arrays(y, "y")
-    rows = row_count(x=x, y=y)
+    check_network("explain", network, cost)
+    check_cost("explain", cost)
+    check_optimizer("explain", optimizer)
+    check_slopes("explain", params)
+    x, y, *_ = checked_rows(network, cost, x, y, None, None)
+    rows = len(jax.tree.leaves(x)[0])
     walked = forwards(f"network, {network.name}", network, params, x)
     value, delta, by_hand = cost_and_delta(cost, walked.y, y, None)
     walked = backwards(walked, delta)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import operator
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from jax.typing import ArrayLike
 
 from fnn.arguments import check_fit, check_state
 from fnn.fingerprint import fingerprint
-from fnn.folder import Folder, check_folder, held, keep, newest
+from fnn.folder import Folder, check_folder, check_total, held, keep, newest
 from fnn.functions import as_partial
 from fnn.layer import Layer
 from fnn.loop import CAPACITY, Fitted, Plan, Report, Run, loop
@@ -24,7 +25,7 @@ from fnn.progress import progress_bar
 from fnn.rehearsal import rehearse
 from fnn.replay import find
 from fnn.rows import checked_rows
-from fnn.setting import Setting, begun, described_start, parts_of
+from fnn.setting import Setting, begun, described_start, parts_of, strong
 from fnn.state import State, stays_finite
 from fnn.training import costs_are_finite, train
 
@@ -83,8 +84,10 @@ def fit(
         on_epoch, penalty,
     )  # fmt: skip
     check_folder(checkpoint, every)
+    epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if state is not None:
         check_state(state, optimizer, key, params)
+        state = strong(state)
     data = checked_rows(network, cost, x, y, sample_weight, validation)
     setting = Setting(
         network,
@@ -92,27 +95,27 @@ def fit(
         optimizer,
         None if penalty is None else as_partial(penalty),
         {name: as_partial(metric) for name, metric in (metrics or {}).items()},
-        int(batch_size),
+        batch_size,
         data,
     )
     like = described_start(setting, key, params, state)
     rehearse(*setting[:3], like, data=data, batch_size=batch_size, penalty=penalty, metrics=metrics)
     with contextlib.ExitStack() as stack:
-        folder, run = None, None
+        folder, kept = None, None
         if checkpoint is not None:
+            check_total("the state given", 0 if state is None else int(state.epoch), epochs)
             path = stack.enter_context(held(os.fsdecode(checkpoint)))
-            parts = parts_of(setting, patience=patience, key=key, params=params, state=state)
-            folder = Folder(path, fingerprint(**parts))
+            given = {"patience": patience, "key": key, "params": params, "state": state}
+            folder = Folder(path, fingerprint(**parts_of(setting, like.params, given)))
             kept = newest(folder, like, epochs)
-            run = None if kept is None else Run(kept[0], (kept[1],))
-        if run is None:
-            run = Run(*begun(setting, key, params, state))
+        run = Run(*(kept or begun(setting, key, params, state)))
         before = int(run.state.epoch) if state is not None and checkpoint is None else 0
         watchers = (on_epoch,) if on_epoch is not None else ()
         if progress:
             bar = progress_bar(before + epochs, int(run.state.epoch))
             watchers = (stack.enter_context(bar), *watchers)
-        return loop(_plan(setting, patience, watchers, folder, every, before + epochs), run)
+        plan = _plan(setting, patience, watchers, folder, every, before + epochs)
+        return loop(plan, run, -1 if kept is None else int(run.state.epoch))
 
 
 def _plan(

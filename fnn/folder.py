@@ -1,17 +1,17 @@
 """A folder of checkpoints: the last few of one run, each whole, from which the same call goes on."""
 
 import contextlib
-import glob
+import functools
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fnn.arguments import check_count
-from fnn.checkpoint import check_alike, contents, save
+from fnn.checkpoint import NewerFormatError, check_alike, contents, save
 from fnn.fingerprint import unlike
 from fnn.state import State
 from fnn.structure import build, describe
@@ -19,6 +19,7 @@ from fnn.structure import build, describe
 __all__: list[str] = []
 
 KEPT = 3  # so many checkpoints stay, in case the newest is damaged
+HALF_WRITTEN = re.compile(r"\.epoch-\d{8,}\.fnn\.[0-9a-f]{16}\.tmp")
 
 History = dict[str, np.ndarray]
 
@@ -41,18 +42,19 @@ def check_folder(path: Any, every: Any) -> None:
     if every is not None:
         check_count("every", every, 1)
     name = os.fsdecode(path)
-    if not name or (os.path.exists(name) and not os.path.isdir(name)):
+    if not name or "\0" in name or (os.path.exists(name) and not os.path.isdir(name)):
         raise NotADirectoryError(f"fit: checkpoint expected a folder, got {name!r}, which is none.")
 
 
 @contextlib.contextmanager
 def held(path: str) -> Iterator[str]:
     """The folder, made if it is not there, for this run alone; what a killed run left half written goes."""
+    path = os.path.abspath(path)  # wherever a callback goes
     os.makedirs(path, exist_ok=True)
     with _locked(path):
-        for left in glob.glob(os.path.join(glob.escape(path), ".epoch-*.tmp")):
+        for name in filter(HALF_WRITTEN.fullmatch, os.listdir(path)):
             with contextlib.suppress(OSError):
-                os.unlink(left)
+                os.unlink(os.path.join(path, name))
         yield path
 
 
@@ -66,19 +68,24 @@ def _locked(path: str) -> Iterator[None]:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _lock(path, functools.partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child would hold it on
         os.close(descriptor)
+
+
+def _lock(path: str, lock: Callable[[], None]) -> None:
+    try:
+        lock()
+    except BlockingIOError:
         raise BlockingIOError(
             f"fit: another run is keeping its checkpoints in {path!r}: wait for its end, or give each run "
             "a folder of its own."
         ) from None
     except OSError:  # a file system without locks
         pass
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def keep(folder: Folder, state: State, history: History) -> None:
@@ -91,7 +98,7 @@ def keep(folder: Folder, state: State, history: History) -> None:
             os.unlink(_file(folder.path, gone))
 
 
-def newest(folder: Folder, like: State, epochs: int) -> tuple[State, History] | None:
+def newest(folder: Folder, like: State, epochs: int) -> tuple[State, tuple[History]] | None:
     """The state and the history of the newest checkpoint that can be read, or none in an empty folder.
 
     Raises ValueError where none of them can be read, where another call made it, and where it has made
@@ -102,6 +109,8 @@ def newest(folder: Folder, like: State, epochs: int) -> tuple[State, History] | 
         name = _file(folder.path, epoch)
         try:
             tree = contents(name)
+        except NewerFormatError:
+            raise  # it is whole
         except ValueError as error:
             damaged.append(str(error))
             continue
@@ -109,12 +118,8 @@ def newest(folder: Folder, like: State, epochs: int) -> tuple[State, History] | 
             said = "; ".join(damaged)
             warnings.warn(f"fit: {said}. It goes on from epoch {epoch}, the one before.", stacklevel=3)
         state, history = _resumed(folder, name, tree, like)
-        if epoch > epochs:
-            raise ValueError(
-                f"fit: the run in {folder.path!r} has made {epoch} epochs, more than epochs={epochs}; with "
-                "checkpoint= they are the total."
-            )
-        return state, history
+        check_total(f"the run in {folder.path!r}", epoch, epochs)
+        return state, (history,)
     if damaged:
         raise ValueError(
             f"fit: no checkpoint in {folder.path!r} can be read: {'; '.join(damaged)}. Move them away to "
@@ -123,11 +128,20 @@ def newest(folder: Folder, like: State, epochs: int) -> tuple[State, History] | 
     return None
 
 
+def check_total(run: str, made: int, epochs: int) -> None:
+    """Refuse a run that has made more epochs than it is to make."""
+    if made > epochs:
+        raise ValueError(
+            f"fit: {run} has made {made} epochs, more than epochs={epochs}; with checkpoint= they are "
+            "the total."
+        )
+
+
 def _resumed(folder: Folder, name: str, tree: Any, like: State) -> tuple[State, History]:
     parts = tree.get("parts", {})
     if set(parts) != {"fingerprint", "history", "state"}:
         raise ValueError(f"fit: {name!r} is no checkpoint of a run: give checkpoint= a folder of its own.")
-    differing = unlike(build(parts["fingerprint"], "", {}), folder.fingerprint)
+    differing = unlike(dict(build(parts["fingerprint"], "", {})), folder.fingerprint)
     if differing:
         raise ValueError(
             f"fit: {name!r} was made by another call: {'; '.join(differing)}. Give what it was made with, "
@@ -144,6 +158,6 @@ def _file(path: str, epoch: int) -> str:
 
 
 def _epochs(path: str) -> list[int]:
-    """Of which epochs there are checkpoints, in order."""
-    names = [re.fullmatch(r"epoch-(\d{8,})\.fnn", name) for name in os.listdir(path)]
+    """Of which epochs there are checkpoints, in order; what only looks like one is let alone."""
+    names = [re.fullmatch(r"epoch-(\d{8}|[1-9]\d{8,})\.fnn", name) for name in os.listdir(path)]
     return sorted(int(name[1]) for name in names if name)

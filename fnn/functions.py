@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import operator
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +62,7 @@ def name_of(function: Any) -> str:
             return name_of(function.func)
         options = [
             *(_said(a) for a in function.args),
-            *(f"{k}={v!r}" for k, v in function.keywords.items()),
+            *(f"{k}={_said(v)}" for k, v in function.keywords.items()),
         ]
         return f"{name_of(function.func)}({', '.join(options)})"
     return str(getattr(function, "__name__", type(function).__name__))
@@ -72,6 +74,21 @@ def _said(option: Any) -> str:
     return name_of(option) if callable(option) else repr(option)
 
 
+def said(value: Any) -> str:
+    """What came, in a few words, for a message: no long list, no address in memory."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | bytes | int | float | complex | None) or hasattr(value, "forward_train"):
+        return reprlib.repr(value)
+    if callable(value):
+        return f"the function {name_of(value)}"
+    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
+    kind = f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
+    if not hasattr(value, "__array__"):
+        return kind
+    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
+
+
 def is_key(value: Any) -> bool:
     """Whether this is a random key: of jax.random.key, or the two numbers of jax.random.PRNGKey."""
     if not hasattr(value, "dtype"):
@@ -79,3 +96,79 @@ def is_key(value: Any) -> bool:
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return bool(value.shape == ())
     return bool(value.dtype == np.uint32 and value.shape == (2,))
+
+
+def whole_number(value: Any, least: int) -> int | None:
+    """The value as a whole number; None where it is none, is a truth value, or is below `least`."""
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        return None
+    return None if isinstance(value, bool | np.bool_) or whole < least else whole
+
+
+def check_key(where: str, key: Any) -> None:
+    """Refuse what is no random key."""
+    if not is_key(key):
+        raise TypeError(f"{where}: key expected jax.random.key(seed), got {said(key)}.")
+
+
+def as_array(values: Any, where: str) -> Any:
+    """The values as one array, JAX's as it is; refuses a ragged list."""
+    try:
+        return values if isinstance(values, jax.Array) else np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{where} expected rows of equal length, got {said(values)}: {error}.") from None
+
+
+def real_numbers(values: Any) -> np.ndarray:
+    """The values in float64; refuses what NumPy makes floats of in silence: texts, dates, complex, masks."""
+    array = np.asarray(values)
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"row {np.argwhere(np.ma.getmaskarray(values))[0][0]} is masked: .filled(value) fills it"
+        )
+    texts = array.flat if array.dtype.kind in "USO" else ()
+    for text in texts:
+        if isinstance(text, str | bytes):
+            raise ValueError(f"could not convert the text {said(text)}, float(…) does")
+    if array.dtype.kind in "cmM":
+        mend = "give .real and .imag as columns" if array.dtype.kind == "c" else "count days from one of them"
+        raise ValueError(f"got {array.dtype}: {mend}")
+    return np.asarray(array, np.float64)
+
+
+def check_same(name: str, expected: Any, given: Any, mend: str) -> None:
+    """Refuse a tree with other places or shapes, naming the first that differ."""
+    there, here = places(expected), places(given)
+    differing = [
+        f"{name}{place} expected {there.get(place, 'nothing')}, got {here.get(place, 'nothing')}"
+        for place in there | here
+        if there.get(place) != here.get(place)
+    ]
+    if differing:
+        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise ValueError(f"{'; '.join(differing[:3])}{more}. {mend}")
+
+
+def places(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf, by its place in the tree."""
+    return {jax.tree_util.keystr(p): jnp.shape(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def check_takes(where: str, metric: Callable[..., Any], weighted: bool) -> None:
+    """Refuse a metric that cannot be called with predictions, targets and, where there are any, weights."""
+    try:
+        signature, takes_weight = inspect.signature(metric), accepted(metric, {"sample_weight": None})
+    except ValueError:
+        return  # some functions of C have no signature
+    expected = f"{where} expected a function of predictions and targets"
+    try:
+        signature.bind("predictions", "targets")
+    except TypeError as error:
+        raise TypeError(f"{expected}, got {said(metric)}{signature}: {error}.") from None
+    if weighted and not takes_weight:
+        raise TypeError(
+            f"{expected} that takes sample_weight, for weights are given, got {said(metric)}{signature}: let "
+            "it be metric(predictions, targets, sample_weight=None)."
+        )

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.functions import said
+from fnn.given import check_slopes, check_whole
+from fnn.objective import real_number
 from fnn.parameters import merge, trained
 
 __all__ = ["GradientCheck", "check_gradients"]
@@ -39,8 +42,9 @@ def check_gradients(
     >>> print(check.place, round(check.automatic), round(check.numeric), check.error < 1e-2)
     ['a'] 12 12 True
     """
+    _check(loss, params, entries)
     learns = trained(params)
-    cost = jax.jit(lambda learns, *args: loss(merge(learns, params), *args))
+    cost = jax.jit(lambda learns, *args: real_number("loss", loss(merge(learns, params), *args)))
     grads = jax.jit(jax.grad(cost))(learns, *args)
     leaves, structure = jax.tree.flatten(learns)
     slopes = jax.tree_util.tree_leaves_with_path(grads)
@@ -53,6 +57,18 @@ def check_gradients(
 
         found += _compare(at, jnp.asarray(leaves[place]), np.asarray(slope), path, entries)
     return max(found, key=lambda check: check.error, default=GradientCheck(0.0, "", 0.0, 0.0))
+
+
+def _check(loss: Any, params: Any, entries: Any) -> None:
+    """Refuse what is no loss, no parameters, or no number of entries."""
+    if not callable(loss):
+        mend = "Are loss and params swapped?" if callable(params) else "fnn.loss(network, cost) makes one."
+        raise TypeError(
+            f"check_gradients: loss expected a function of params, such as fnn.loss(network, cost), got "
+            f"{said(loss)}. {mend}"
+        )
+    check_slopes("check_gradients", params)
+    check_whole("check_gradients", "entries", entries, mend="So many are compared in each trained array.")
 
 
 def _compare(

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, ParamSpec
 
@@ -11,7 +10,7 @@ import chex
 import jax
 import numpy as np
 
-from fnn.functions import is_key, name_of
+from fnn.functions import is_key, name_of, said
 
 P = ParamSpec("P")
 Forward = Callable[..., Any]
@@ -77,21 +76,6 @@ def shapes(x: chex.ArrayTree) -> str:
     return words[0] if jax.tree_util.treedef_is_leaf(structure) else f"[{'; '.join(words)}]"
 
 
-def said(value: Any) -> str:
-    """What came, in a few words, for a message: no long list, no address in memory."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, str | bytes | int | float | complex | Layer | type(None)):
-        return reprlib.repr(value)
-    if callable(value):
-        return f"the function {name_of(value)}"
-    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
-    kind = f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
-    if not hasattr(value, "__array__"):
-        return kind
-    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
-
-
 # Making a layer ---------------------------------------------------------------------------------
 
 
@@ -118,8 +102,23 @@ def layer(
     >>> stretch.init(jax.random.key(0), jax.ShapeDtypeStruct((4, 2), "float32"))
     {'scale': Array([1., 1.], dtype=float32)}
     """
-    forward_train = forward_train or functools.partial(_as_when_trained, forward)
+    if forward_train is None:
+        forward_train = functools.partial(_as_when_trained, forward)
+    _check_functions(init=init, forward=forward, forward_train=forward_train)
     return Layer(functools.partial(_initialise, init), forward, forward_train, name, parts)
+
+
+def _check_functions(**functions: Any) -> None:
+    """Refuse what cannot be called, where the layer is written rather than where it is used."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"layer: {name} expected a function, got {said(function)}. fnn.dense shows how.")
+
+
+def check_key(key: Any) -> None:
+    """Refuse what is no key at all: a seed, or None."""
+    if not hasattr(key, "dtype"):
+        raise TypeError(f"forward_train(params, x, key) expected jax.random.key(seed), got {said(key)}.")
 
 
 def check_names(layer: str, params: Any, names: Iterable[str]) -> None:
@@ -141,11 +140,12 @@ def _as_when_trained(
 def _initialise(init: Forward, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
     if not is_key(key):
         swapped = " Are key and x swapped?" if is_key(x) else ""
-        raise TypeError(f"init(key, x) expected jax.random.key(seed) for its key, got {key!r}.{swapped}")
+        raise TypeError(f"init(key, x) expected jax.random.key(seed) for its key, got {said(key)}.{swapped}")
     leaves, structure = jax.tree.flatten(x)
     if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves) or not leaves:
+        got = repr(x) if len(repr(x)) < 100 else said(x)
         raise TypeError(
-            f"init takes arrays, or jax.ShapeDtypeStruct(shape, dtype), for x; got {x!r}. "
+            f"init takes arrays, or jax.ShapeDtypeStruct(shape, dtype), for x; got {got}. "
             "Pass the inputs themselves, or jax.ShapeDtypeStruct((32, 64), 'float32')."
         )
     described = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)

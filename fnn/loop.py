@@ -80,34 +80,40 @@ class Plan(NamedTuple):
     find: Callable[[State], NotFinite]
 
 
-def loop(plan: Plan, run: Run) -> Fitted:
-    """Call after call until the run ends; an error carries what was learned, as its `fitted`."""
-    found = None
+def loop(plan: Plan, run: Run, kept: int) -> Fitted:
+    """Call after call until the run ends; an error carries what was learned, as its `fitted`.
+
+    `kept` is the epoch of the run's newest checkpoint, or -1.
+    """
+    stopped, found, error = "", None, None
     try:
-        if plan.keep:
+        if plan.keep and kept < 0:
             plan.keep(run)  # a folder that cannot be written is told of before anything is trained
+            kept = int(run.state.epoch)
         for after, finite in _calls(plan, run):
             if not finite:
                 run = _last_finite(plan, run, after)
-                found = plan.find(run.state)
+                found, stopped = plan.find(run.state), "not_finite"
                 break
             run = after
             if int(run.state.epoch) % plan.every == 0:
-                _keep(plan, run)
+                kept = _keep(plan, run)
             if _is_told_to_stop(plan, run):
-                return _fitted(run, "on_epoch")
+                stopped = "on_epoch"
+                break
     except KeyboardInterrupt:
-        return _fitted(run, "interrupted")
-    except Exception as error:
-        _attach(error, _fitted(run, "error"))
-        raise
-    finally:
-        if int(run.state.epoch) % plan.every:
-            _keep(plan, run)
-    if found is not None:
-        warnings.warn(f"fit: {found}", RuntimeWarning, stacklevel=3)
-        return _fitted(run, "not_finite", found)
-    return _fitted(run, "epochs" if int(run.state.epoch) >= plan.end else "patience")
+        stopped = "interrupted"
+    except Exception as raised:
+        stopped, error = "error", raised
+    fitted = _fitted(run, stopped or _how_it_ended(plan, run), found)
+    with _carried(fitted):
+        if kept not in (-1, int(run.state.epoch)):  # -1: the first failed
+            _keep_at_last(plan, run)
+        if error is not None:
+            raise error
+        if found is not None:
+            warnings.warn(f"fit: {found}", RuntimeWarning, stacklevel=3)
+    return fitted
 
 
 def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
@@ -166,17 +172,30 @@ def _is_told_to_stop(plan: Plan, run: Run) -> bool:
     return True in [bool(watch(report)) for watch in plan.watchers]
 
 
-def _keep(plan: Plan, run: Run) -> None:
+def _keep(plan: Plan, run: Run, stacklevel: int = 4) -> int:
     """Write a checkpoint; where that fails, say so and go on: the disk may be emptied before the end."""
     try:
         if plan.keep:
             plan.keep(run)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         warnings.warn(
             f"fit: the checkpoint of epoch {int(run.state.epoch)} could not be written: {error}. The run "
             "goes on, and its parameters are returned; what was kept before is still there.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
+    return int(run.state.epoch)
+
+
+def _keep_at_last(plan: Plan, run: Run) -> None:
+    """Write the last checkpoint, once more where Ctrl-C cut it short; the run is returned all the same."""
+    for _ in range(2):
+        with contextlib.suppress(KeyboardInterrupt):
+            _keep(plan, run, stacklevel=5)
+            return
+
+
+def _how_it_ended(plan: Plan, run: Run) -> str:
+    return "epochs" if int(run.state.epoch) >= plan.end else "patience"
 
 
 def _fitted(run: Run, stopped: str, found: NotFinite | None = None) -> Fitted:
@@ -185,8 +204,14 @@ def _fitted(run: Run, stopped: str, found: NotFinite | None = None) -> Fitted:
     return Fitted(params, run.history, state, stopped, found)
 
 
-def _attach(error: Exception, fitted: Fitted) -> None:
-    with contextlib.suppress(AttributeError, TypeError):  # few errors take no attributes
-        error.fitted = fitted  # type: ignore[attr-defined]
-        epochs = int(fitted.state.epoch)
-        error.add_note(f"fit: what was learned in {epochs} epochs is in this error: error.fitted.params")
+@contextlib.contextmanager
+def _carried(fitted: Fitted) -> Iterator[None]:
+    """What is raised, warnings that are errors too, carries the run."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(AttributeError, TypeError):  # few errors take no attributes
+            error.fitted = fitted  # type: ignore[attr-defined]
+            epochs = int(fitted.state.epoch)
+            error.add_note(f"fit: what was learned in {epochs} epochs is in this error: error.fitted.params")
+        raise

@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from fnn.layer import Forward, Layer, as_layer, check_names, described, inside, layer, shapes
+from fnn.layer import Forward, Layer, as_layer, check_key, check_names, described, inside, layer, shapes
 from fnn.parameters import check_branches
 
 __all__ = ["parallel", "residual", "serial"]
@@ -65,6 +65,7 @@ def serial_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> 
 def _serial_forward_train(
     parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
+    check_key(key)
     moved = []
     for place, (part, own) in enumerate(paired(parts, params)):
         with inside(f"layer {place}", part, x):
@@ -211,6 +212,7 @@ def parallel_forward(parts: Any, names: Any, params: Any, x: Any) -> chex.ArrayT
 def _parallel_forward_train(
     parts: Any, names: Any, params: Any, x: Any, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
+    check_key(key)
     values, moved = [], []
     together = zip(branches(parts, names, x), separated(parts, names, params))
     for i, ((place, part, value), own) in enumerate(together):

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.functions import accepted, name_of
+from fnn.functions import accepted, name_of, said
 from fnn.layer import Layer
 from fnn.parameters import merge, trained
 
@@ -44,8 +45,10 @@ class Objective(NamedTuple):
 
 def real_number(name: str, value: Any) -> jax.Array:
     """The value, refused where it is no single real number."""
-    if value is None:
-        raise TypeError(f"the {name} must be one real number, got None: does the function return it?")
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
+        raise TypeError(
+            f"the {name} must be one real number, got {said(value)}: does the function return it?"
+        )
     if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
             f"the {name} must be one real number, got {jnp.result_type(value)} of shape "

@@ -27,10 +27,40 @@ def merge(trained: Any, params: chex.ArrayTree) -> Any:
 
     >>> merge({"weight": 3.0, "statistics": None}, {"weight": 1.0, "statistics": 2.0})
     {'statistics': 2.0, 'weight': 3.0}
+
+    Raises ValueError for the parts of different trees, naming the first place that differs.
     """
-    return jax.tree.map(
-        lambda new, old: old if new is None else new, trained, params, is_leaf=lambda v: v is None
-    )
+    try:
+        return jax.tree.map(lambda new, old: old if new is None else new, trained, params, is_leaf=_is_none)
+    except ValueError as error:
+        raise ValueError(
+            f"merge expected two parts of one tree, but {_first_difference(trained, params)}. Give "
+            "merge(fnn.trained(params), params), both of the same network."
+        ) from error
+
+
+def _first_difference(trained: Any, params: Any) -> str:
+    """Where two trees part; None in place of a branch of the other is no difference."""
+    here, there = _paths(trained), _paths(params)
+    for path in here:
+        if not any(other[: len(path)] == path for other in there):
+            return f"only the trained part has {_place(path)}"
+    for path in there:
+        if not any(path[: len(other)] == other for other in here):
+            return f"only params has {_place(path)}"
+    return f"one is a {type(trained).__name__}, the other a {type(params).__name__}, or holds such ones"
+
+
+def _paths(tree: Any) -> list[tuple[Any, ...]]:
+    return [path for path, _ in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_none)]
+
+
+def _place(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path) or "a single leaf"
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 def untrained(params: chex.ArrayTree) -> Any:

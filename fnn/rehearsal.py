@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.evaluation import forward_in_blocks
-from fnn.functions import as_partial, described, name_of
-from fnn.layer import Layer, said
+from fnn.functions import as_partial, described, name_of, said
+from fnn.layer import Layer
 from fnn.objective import cost_of, real_number
 from fnn.optimizers import Optimizer
 from fnn.parameters import trained
@@ -18,6 +19,8 @@ from fnn.state import State
 from fnn.training import step
 
 __all__: list[str] = []
+
+NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 
 
 def rehearse(
@@ -75,6 +78,10 @@ def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any)
     if _shapes(state.params).keys() != _shapes(expected).keys():
         jax.eval_shape(network.forward, state.params, x)  # a layer knows best what it lacks
     check_same("params", expected, state.params, "Are these the parameters of another network?")
+    if state.best is not None:
+        check_same(
+            "state.best.params", expected, state.best.params, "It keeps parameters of the same network."
+        )
     expected = jax.eval_shape(lambda init, learns: init(learns), init, trained(state.params))
     check_same(
         "state.optimizer", expected, state.optimizer, "Is this the state of another optimizer or network?"
@@ -137,7 +144,7 @@ def _told(name: str, function: Callable[..., Any], constant: bool = False) -> Ca
                 f"{name} expected a function of jax.numpy, but {name_of(function)} takes its numbers out of "
                 f"JAX, into NumPy's or Python's: write jnp.log for np.log, jnp.where for if. ({reason})"
             ) from error
-        if value is None or not (constant or isinstance(value, jax.core.Tracer)):
+        if not isinstance(value, NUMBERS if constant else jax.core.Tracer):
             raise TypeError(
                 f"{name} expected numbers computed from its arguments, got {said(value)} from "
                 f"{name_of(function)}: does it return what it computes, with jax.numpy?"

@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
 from fnn.batches import drawn
+from fnn.evaluation import forward_in_blocks
 from fnn.functions import name_of
-from fnn.layer import Layer, LayerError
+from fnn.layer import Layer
 from fnn.objective import Function, cost_of
 from fnn.optimizers import Optimizer
 from fnn.parameters import trained
 from fnn.state import State, stays_finite
-from fnn.training import one_turn, step
+from fnn.taps import first_bad, not_finite_in
+from fnn.training import Turn, one_turn, step
 from fnn.walk import children
 
 __all__ = ["NotFinite"]
@@ -64,17 +65,20 @@ def find(
     state: State,
 ) -> NotFinite:
     """What goes bad first in the epoch after `state`, which is sound itself."""
-    rows, validated = data[:3], data[3] is not None
+    *rows, validation = data
     begin, again = (state._replace(key=jax.random.clone(state.key)) for _ in range(2))  # the same numbers
     place, state = _before_the_first_bad_step(network, update, batch_size, cost, penalty, again, rows)
     batches = drawn(begin, rows, batch_size)
     size = batches.size if place < batches.whole else batches.left
-    suspects: Iterator[Suspect] = iter(())
+    step = _Step(network, cost, Optimizer(update, update), penalty)
+    suspects = _bad_validation(step, state.params, validation)
     if size:
         batch, key = batches.batch(int(place), size)
-        suspects = _suspects(network, cost, Optimizer(update, update), penalty, state, batch, key)
-    last = Suspect("validation cost", network.name, "NaN or infinity in validation=") if validated else UNSEEN
-    suspect = next(suspects, last)
+        suspects = _suspects(step, state, batch, key, validation)
+    try:
+        suspect = next(suspects, UNSEEN)
+    except Exception as error:  # of the user's functions, which ran so far: the run is not lost for it
+        suspect = UNSEEN._replace(found=f"and could not be looked into: {type(error).__name__}: {error}")
     return NotFinite(int(begin.epoch) + 1, int(place) + bool(size), *suspect)
 
 
@@ -114,32 +118,81 @@ def _before_the_first_bad_step(
 # One step, quantity by quantity --------------------------------------------------------------------
 
 
+class _Step(NamedTuple):
+    """What a step is made with."""
+
+    network: Layer
+    cost: Partial
+    optimizer: Optimizer
+    penalty: Partial | None
+
+
 def _suspects(
-    network: Layer,
-    cost: Partial,
-    optimizer: Optimizer,
-    penalty: Partial | None,
-    state: State,
-    batch: tuple[Any, ...],
-    key: chex.PRNGKey,
+    made: _Step, state: State, batch: tuple[Any, ...], key: chex.PRNGKey, validation: Any
 ) -> Iterator[Suspect]:
     """What is not finite in a step, in the order in which it is computed."""
+    network, cost, _, penalty = made
     x, y, weight = batch
-    keys = (jax.random.clone(key) for _ in range(3))  # each time the same random numbers
+    keys = (jax.random.clone(key) for _ in range(4))  # each time the same random numbers
     of_layer = functools.partial(_layer_of, network, state.params, x)
     for name, rows in {"x": x, "y": y, "sample_weight": weight}.items():
         yield from _bad("input", rows, functools.partial(_place, name))
-    yield from _bad("parameter", state.params, of_layer)
-    yield from _bad_activation(network, state.params, x, next(keys))
-    predictions, _ = network.forward_train(state.params, x, next(keys))
-    yield from _bad("cost", cost_of(cost, predictions, y, weight), lambda path: name_of(cost))
+    yield from _bad("parameter", _without_masks(state.params), of_layer)
+    predictions, _ = jax.jit(network.forward_train)(state.params, x, next(keys))
+    value = cost_of(cost, predictions, y, weight)
+    taken = next(keys)
+    hit = first_bad(network, lambda tapped: tapped.forward_train(state.params, x, jax.random.clone(taken)))
+    if hit is not None and not (hit.is_mask and jnp.isfinite(value).all()):
+        yield Suspect("activation", " › ".join(hit.path) or network.name, hit.found)
+    yield from _bad("cost", value, lambda path: name_of(cost))
     if penalty is not None:
         yield from _bad("penalty", penalty(trained(state.params)), lambda path: name_of(penalty))
-    turn = one_turn(network, cost, optimizer, state, x, y, next(keys), weight, penalty)
+    turn = jax.jit(functools.partial(_turn, made))(state, batch, next(keys))
     yield from reversed([*_bad("gradient", turn.grads, of_layer)])  # from the last layer to the first
     yield from _bad("update", turn.updates, of_layer)
-    yield from _bad("moment", turn.state.optimizer, jax.tree_util.keystr)
-    yield from _bad("parameter", turn.state.params, of_layer)
+    yield from _bad("moment", _lost(state.optimizer, turn.state.optimizer), jax.tree_util.keystr)
+    yield from _bad("parameter", _lost(state.params, turn.state.params), of_layer)
+    yield from _bad_validation(made, turn.state.params, validation)
+
+
+def _turn(made: _Step, state: State, batch: tuple[Any, ...], key: chex.PRNGKey) -> Turn:
+    x, y, weight = batch
+    return one_turn(made.network, made.cost, made.optimizer, state, x, y, key, weight, made.penalty)
+
+
+def _bad_validation(made: _Step, params: Any, validation: Any) -> Iterator[Suspect]:
+    """The validation cost after the epoch's last step, by the layer where it goes bad."""
+    if validation is None:
+        return
+    x, y, *weight = validation
+    predictions = jax.jit(functools.partial(forward_in_blocks, made.network))(params, x)
+    value = cost_of(made.cost, predictions, y, *weight or [None])
+    for suspect in _bad("validation cost", value, lambda path: made.network.name):
+        hit = first_bad(made.network, lambda tapped: tapped.forward(params, x))
+        path = hit.path if hit else ()
+        yield suspect._replace(where=" › ".join(path) or suspect.where)
+
+
+def _without_masks(tree: Any) -> Any:
+    """The tree with 0 for its negative infinities, which stand in masks and maxima on purpose."""
+
+    def without(leaf: Any) -> Any:
+        return jnp.where(jnp.isneginf(leaf), 0, leaf) if _is_real(leaf) else leaf
+
+    return jax.tree.map(without, tree)
+
+
+def _lost(before: Any, after: Any) -> Any:
+    """The later tree, with 0 for what was not finite before."""
+
+    def new(old: Any, leaf: Any) -> Any:
+        return jnp.where(jnp.isfinite(old), leaf, 0) if _is_real(leaf) else leaf
+
+    return jax.tree.map(new, before, after)
+
+
+def _is_real(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
 
 
 def _place(name: str, path: Any) -> str:
@@ -148,21 +201,9 @@ def _place(name: str, path: Any) -> str:
 
 def _bad(quantity: str, tree: Any, words: Callable[[Any], str]) -> Iterator[Suspect]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        found = _said_of(leaf)
+        found = not_finite_in(leaf)
         if found:
             yield Suspect(quantity, words(path), found)
-
-
-def _said_of(leaf: Any) -> str:
-    """What in an array is not finite, or nothing."""
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) or isinstance(leaf, jax.core.Tracer):
-        return ""
-    array = np.asarray(leaf)
-    wrong = np.argwhere(~np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array))
-    if not len(wrong):
-        return ""
-    place = tuple(int(i) for i in wrong[0])
-    return f"{array[place]} at {place}, {len(wrong)} of {array.size} numbers" if place else f"{array[()]}"
 
 
 def _layer_of(network: Layer, params: Any, x: Any, path: tuple[Any, ...]) -> str:
@@ -179,56 +220,3 @@ def _descended(layer: Layer, params: Any, x: Any, leaf: Any) -> Iterator[str]:
             place = f"layer {child.place}" if child.place.isdigit() else child.place
             yield f"{place}, {child.layer.name}".removeprefix(", ")
             yield from _descended(child.layer, child.params, child.x, leaf)
-
-
-# The layers, each asked for its output -------------------------------------------------------------
-
-
-def _bad_activation(network: Layer, params: Any, x: Any, key: chex.PRNGKey) -> Iterator[Suspect]:
-    """The innermost layer whose output is not finite first, by the path that every layer's errors take."""
-    try:
-        with jax.disable_jit():  # a scan too goes step by step, with numbers in it
-            _tapped(network).forward_train(params, x, key)
-    except _NotFiniteError as error:
-        yield Suspect("activation", network.name, str(error))
-    except Exception as error:  # a function may not run without jit: the step's other quantities are left
-        if isinstance(error, LayerError) and isinstance(error.__cause__, _NotFiniteError):
-            yield Suspect("activation", " › ".join(error.path), error.reason)
-
-
-class _NotFiniteError(ValueError):
-    """An output that is not finite."""
-
-
-def _tapped(layer: Layer) -> Layer:
-    """The same layer, and the same in it, that refuses to put out what is not finite."""
-    forward, forward_train = _with_taps(layer.forward), _with_taps(layer.forward_train)
-    return layer._replace(
-        forward=functools.partial(_refusing, forward),
-        forward_train=functools.partial(_refusing_train, forward_train),
-    )
-
-
-def _with_taps(bound: Any) -> Any:
-    """What a combinator bound to its functions, its layers tapped."""
-    if isinstance(bound, Layer):
-        return _tapped(bound)
-    if isinstance(bound, functools.partial):
-        options = {name: _with_taps(value) for name, value in bound.keywords.items()}
-        return functools.partial(bound.func, *map(_with_taps, bound.args), **options)
-    return tuple(map(_with_taps, bound)) if type(bound) is tuple else bound
-
-
-def _refusing(forward: Function, params: Any, x: Any) -> Any:
-    return _finite(forward(params, x))
-
-
-def _refusing_train(forward_train: Function, params: Any, x: Any, key: Any) -> tuple[Any, Any]:
-    y, params = forward_train(params, x, key)
-    return _finite(y), params
-
-
-def _finite(y: Any) -> Any:
-    for suspect in _bad("activation", y, str):
-        raise _NotFiniteError(suspect.found)
-    return y

@@ -30,7 +30,20 @@ def _rows(network: Layer, cost: Any, **named: Any) -> tuple[Any, ...]:
     check = TARGETS.get(getattr(cost, "func", cost))
     if check is not None and hasattr(y, "dtype"):
         check(y_name, np.asarray(y), outputs_for(network, x))
+    for place, w in enumerate(weight):
+        _check_weights([*named][2 + place], w)
     return x, y, *weight
+
+
+def _check_weights(name: str, weight: Any) -> None:
+    """Refuse weights below 0, and none above."""
+    if not hasattr(weight, "dtype"):
+        return
+    known = np.asarray(weight)
+    mend = "A row of weight 0 is left out; weights of classes are an option of the cost, class_weight."
+    _refuse(known < 0, known, f"{name} expected weights of at least 0", mend)
+    if not known.any():
+        raise ValueError(f"{name} expected a weight above 0 in some row, got only zeros. {mend}")
 
 
 def _check_class_ids(name: str, y: np.ndarray, outputs: Any) -> None:

@@ -13,6 +13,7 @@ from fnn.arguments import hyperparameters
 from fnn.functions import as_partial, described
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
+from fnn.parameters import trained
 from fnn.state import State, start, watched
 
 __all__: list[str] = []
@@ -30,23 +31,32 @@ class Setting(NamedTuple):
     data: tuple[Any, ...]  # x, y, sample_weight, validation
 
 
-def parts_of(setting: Setting, **others: Any) -> dict[str, Any]:
+def parts_of(setting: Setting, params: Any, given: dict[str, Any]) -> dict[str, Any]:
     """What makes the run what it is, by name: another call must not go on with it."""
     x, y, sample_weight, validation = setting.data
     return {
+        "float": str(jnp.result_type(float)),
         "network": setting.network,
         "cost": setting.cost,
         "optimizer": setting.optimizer.update,
-        **hyperparameters(setting.optimizer.init(())),
+        **_memory(setting.optimizer, params),
         "penalty": setting.penalty,
         "metrics": setting.metrics,
         "batch_size": setting.batch_size,
-        **others,
+        **given,
         "x": x,
         "y": y,
         "sample_weight": sample_weight,
         "validation": validation,
     }
+
+
+def _memory(optimizer: Optimizer, params: Any) -> dict[str, Any]:
+    """What a rule keeps before the first step: its numbers by name, then all else by its place."""
+    memory = optimizer.init(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained(params)))
+    places = ((jax.tree_util.keystr(p), leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(memory))
+    others = {f"optimizer{place}": leaf for place, leaf in places if "hyperparameters" not in place}
+    return hyperparameters(memory) | others
 
 
 def begun(
@@ -92,7 +102,17 @@ def _batch(setting: Setting) -> tuple[Any, ...]:
 def _started(network: Layer, batch: tuple[Any, ...], init: Partial, key: Any, params: Any) -> State:
     structure, *leaves = batch
     x = jax.tree.unflatten(structure, leaves)
-    return start(network, Optimizer(init, init), x, key=key, params=params)
+    return strong(start(network, Optimizer(init, init), x, key=key, params=params))
+
+
+def strong(state: State) -> State:
+    """The state as a checkpoint gives it back: JAX arrays, of types that are not Python's."""
+
+    def as_array(leaf: Any) -> Any:
+        is_weak = getattr(leaf, "weak_type", False) or not isinstance(leaf, jax.Array)
+        return jnp.asarray(leaf, jnp.result_type(leaf)) if is_weak else leaf
+
+    return jax.tree.map(as_array, state)
 
 
 # It runs once: compiled lightly, it is ready in 0.2 s instead of 0.5. (Never so in a function that a

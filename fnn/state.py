@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_optimizer
-from fnn.functions import is_key
+from fnn.arguments import check_optimizer, check_params
+from fnn.functions import is_key, said
+from fnn.given import check_network
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
+from fnn.optimizers.transformations import check_has_rule
 from fnn.parameters import trained
 
 __all__ = ["Best", "State", "start"]
@@ -55,9 +57,13 @@ def start(
     >>> start(dense(3), adam(), jnp.ones((8, 2)), key=jax.random.key(0)).params["weight"].shape
     (2, 3)
     """
+    check_network("start", network)
     check_optimizer("start", optimizer)
+    check_has_rule(optimizer.init)
     if not is_key(key):
-        raise TypeError(f"start: key expected jax.random.key(seed), got {key!r}.")
+        raise TypeError(f"start: key expected jax.random.key(seed), got {said(key)}.")
+    if params is not None:
+        check_params("start", params)
     init_key, run_key = jax.random.split(key)
     if params is None:
         params = network.init(init_key, x)
@@ -87,10 +93,14 @@ def better(old: Best, new: Best) -> Best:
 
 def stays_finite(before: State, after: State) -> jax.Array:
     """Whether all that was finite before still is: a rule may keep an infinity of its own (a best so far)."""
-    pairs = zip(*(jax.tree.leaves((state.params, state.optimizer)) for state in (before, after)))
+    return still_finite((before.params, before.optimizer), (after.params, after.optimizer))
+
+
+def still_finite(before: chex.ArrayTree, after: chex.ArrayTree) -> jax.Array:
+    """Whether each number of a tree that was finite before still is."""
     lost = [
         (jnp.isfinite(old) & ~jnp.isfinite(new)).any()
-        for old, new in pairs
+        for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after))
         if jnp.issubdtype(new.dtype, jnp.inexact)
     ]
     return ~functools.reduce(jnp.logical_or, lost, jnp.bool_(False))

@@ -21,6 +21,7 @@ __all__: list[str] = []
 
 Node = dict[str, Any]
 DEPTH = 100  # containers in containers: more would exhaust Python's stack when it is read
+LENGTH = 4000  # of a path, in characters: each leaf below spells it out
 KNOWN = (Best, Category, Encoder, Labels, Number, RuleState, Standardizer, State)  # without `like`
 OWN: dict[str, Any] = {f"fnn.{kind.__qualname__}": kind for kind in KNOWN}
 STEPS = {"dict": "[{!r}]", "list": "[{}]", "tuple": "[{}]"}  # from a container in; else ".{}"
@@ -44,14 +45,14 @@ def describe(tree: Any, where: str, seen: dict[str, Any], depth: int = 0) -> Nod
         return {"kind": kind, "value": VALUES[kind][1](tree)}
     seen[where] = tree
     if entry:
+        _check_path(where, 0)
         return {"kind": entry, "dtype": _dtype(tree, where), "shape": [*tree.shape], "entry": where}
     if parts is None:
         raise TypeError(
             f"{where} is of type {kind}, which is no data; give arrays, keys, numbers, strings, "
             "None in plain dicts, lists, tuples, NamedTuples; make functions anew where you load."
         )
-    if depth == DEPTH:
-        raise ValueError(f"{where} stands in more than {DEPTH} containers; save a flatter tree.")
+    _check_path(where, depth)
     inner = {k: describe(p, step(where, kind, k), seen, depth + 1) for k, p in parts.items()}
     return {"kind": kind, "parts": inner}
 
@@ -143,13 +144,20 @@ def filled(node: Node, where: str, arrays: dict[str, np.ndarray], depth: int = 0
         return {"kind": kind, "dtype": node["dtype"], "shape": node["shape"], "leaf": leaf}
     if "value" in node:
         return {"kind": kind, "leaf": VALUES[kind][2](node["value"])}
+    _check_path(where, depth)
+    parts = node["parts"]
+    if kind in ("list", "tuple") and [*parts] != [*map(str, range(len(parts)))]:
+        raise ValueError(f"{where} is a {kind} whose parts are not numbered in order")
+    inner = {k: filled(p, step(where, kind, k), arrays, depth + 1) for k, p in parts.items()}
+    return {"kind": str(kind), "parts": inner}
+
+
+def _check_path(where: str, depth: int) -> None:
+    """Refuse what only an attack, or a mistake, would nest so deep or name so long."""
     if depth == DEPTH:
-        raise ValueError(f"{where} stands in more than {DEPTH} containers")
-    parts = node["parts"].items()
-    return {
-        "kind": str(kind),
-        "parts": {k: filled(p, step(where, kind, k), arrays, depth + 1) for k, p in parts},
-    }
+        raise ValueError(f"{where} stands in more than {DEPTH} containers; save a flatter tree.")
+    if len(where) > LENGTH:
+        raise ValueError(f"{where[:40]}… is a path of {len(where)} characters; give shorter keys.")
 
 
 def _restored(array: np.ndarray, node: Node) -> Any:

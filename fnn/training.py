@@ -16,11 +16,12 @@ from jax.typing import ArrayLike
 from fnn.batches import drawn
 from fnn.evaluation import forward_in_blocks
 from fnn.functions import accepted
-from fnn.layer import Layer, shapes
+from fnn.given import check_epochs, check_key, check_one_a_row, checked_turn, checked_validation
+from fnn.layer import Layer
 from fnn.objective import Function, Objective, cost_of
 from fnn.optimizers import Optimizer, apply_updates
-from fnn.parameters import merge, trained
-from fnn.state import Best, State, better, stalled, watched
+from fnn.parameters import merge, statistics, trained
+from fnn.state import Best, State, better, stalled, still_finite, watched
 
 __all__ = ["epoch", "step", "train"]
 
@@ -52,6 +53,8 @@ def step(
     >>> bool(mse(line.forward(after.params, x), 5 * x) < cost)
     True
     """
+    x, y, sample_weight = checked_turn("step", network, cost, optimizer, state, penalty, x, y, sample_weight)
+    check_key("step", key)
     turn = one_turn(network, cost, optimizer, state, x, y, key, sample_weight, penalty)
     return turn.state, turn.cost
 
@@ -85,7 +88,7 @@ def one_turn(
 
     def forward(learns: chex.ArrayTree) -> tuple[jax.Array, chex.ArrayTree]:
         predictions, moved = network.forward_train(merge(learns, state.params), x, key)
-        _one_a_row(predictions, x)
+        check_one_a_row(predictions, x)
         return objective.total(learns, predictions), moved
 
     learns = trained(state.params)
@@ -94,16 +97,6 @@ def one_turn(
     updates, memory = optimizer.update(grads, state.optimizer, learns, **extra)
     params = merge(apply_updates(learns, updates), moved)  # of what moved, only the untrained part
     return Turn(value, grads, updates, state._replace(params=params, optimizer=memory))
-
-
-def _one_a_row(predictions: chex.ArrayTree, x: chex.ArrayTree) -> None:
-    n = jax.tree.leaves(x)[0].shape[0]
-    if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(predictions)):
-        raise ValueError(
-            f"expected one prediction for each of {n} rows, got predictions of {shapes(predictions)} from "
-            f"an input of {shapes(x)}. A single column of features goes in as x[:, None]; layers keep the "
-            "leading axis."
-        )
 
 
 def epoch(
@@ -130,7 +123,8 @@ def epoch(
     >>> int(state.epoch), int(state.optimizer.step)
     (1, 3)
     """
-    batches = drawn(state, (x, y, sample_weight), batch_size)
+    data = checked_turn("epoch", network, cost, optimizer, state, penalty, x, y, sample_weight, batch_size)
+    batches = drawn(state, data, batch_size)
 
     def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[jax.Array, jax.Array]]:
         (x, y, weight), key = batches.batch(place, size)
@@ -144,7 +138,7 @@ def epoch(
         state, (value, weight) = turn(state, batches.whole, batches.left)
         values, weights = jnp.append(values, value), jnp.append(weights, weight)
     total = weights.sum()
-    mean = jnp.where(total == 0, 0, (values * weights).sum() / jnp.where(total == 0, 1, total))
+    mean = (values * (weights / jnp.where(total == 0, 1, total))).sum()  # shares: a sum may overflow
     return state._replace(epoch=state.epoch + 1), mean
 
 
@@ -172,7 +166,7 @@ def train(
 
     `validation` is (x, y) or (x, y, sample_weight): after each epoch its cost and metrics are taken,
     and the best parameters kept; training ends when the cost has not fallen for `patience` epochs,
-    and after an epoch whose cost, or validation cost, is not finite.
+    and after an epoch whose cost, validation cost, or statistics of layers are not finite.
     The history has `capacity` rows (by default `epochs`), of which as many are filled as epochs were
     made: `epochs` may be traced, so that another number compiles nothing, and then needs a capacity.
     Prechelt 1998, on when to stop.
@@ -184,6 +178,10 @@ def train(
     >>> history["cost"].shape
     (3,)
     """
+    data = checked_turn("train", network, cost, optimizer, state, penalty, x, y, sample_weight, batch_size)
+    x, y, sample_weight = data
+    check_epochs(epochs, capacity)
+    validation = checked_validation(validation, metrics, patience)
     if validation is not None:
         state = watched(state)
     rows = int(epochs) if capacity is None else capacity
@@ -193,27 +191,30 @@ def train(
             return {}
         return measured(network, {"cost": cost, **(metrics or {})}, state.params, *validation)
 
-    def going(carry: tuple[Any, State, Any]) -> jax.Array:
-        done, state, history = carry
-        return (done < epochs) & costs_are_finite(history, done) & ~stalled(state, patience)
+    def going(carry: tuple[Any, Any, State, Any]) -> jax.Array:
+        done, sound, state, history = carry
+        return (done < epochs) & sound & costs_are_finite(history, done) & ~stalled(state, patience)
 
-    def turn(carry: tuple[Any, State, Any]) -> tuple[Any, State, Any]:
-        done, state, history = carry
+    def turn(carry: tuple[Any, Any, State, Any]) -> tuple[Any, Any, State, Any]:
+        done, _, before, history = carry
         state, value = epoch(
-            network, cost, optimizer, state, x, y,
+            network, cost, optimizer, before, x, y,
             batch_size=batch_size, sample_weight=sample_weight, penalty=penalty,
         )  # fmt: skip
+        sound = still_finite(statistics(before.params), statistics(state.params))
         row = {"cost": value, **measure(state)}
         if state.best is not None and validation is not None:
             candidate = Best(state.params, row["validation_cost"], state.epoch)
             state = state._replace(best=better(state.best, candidate))
         history = jax.tree.map(lambda h, r: h.at[done].set(r), history, row)
-        return done + 1, state, history
+        return done + 1, sound, state, history
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     row = {"cost": number, **jax.eval_shape(measure, state)}
     history = jax.tree.map(lambda r: _nothing((rows, *r.shape), r.dtype), row)
-    _, state, history = jax.lax.while_loop(going, turn, (jnp.int32(0), state, history))
+    if rows:
+        begin = jnp.int32(0), jnp.bool_(True), state, history
+        _, _, state, history = jax.lax.while_loop(going, turn, begin)
     return state, history
 
 

@@ -1,13 +1,15 @@
 """The network as a plain function of its named parts, where no combinator reaches."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 
-from fnn.layer import Forward, Layer, as_layer, check_names, described, inside, layer, shapes
+from fnn.functions import said
+from fnn.layer import Forward, Layer, as_layer, check_key, check_names, described, inside, layer, shapes
 from fnn.parameters import check_branches
 
 __all__ = ["wire"]
@@ -27,6 +29,7 @@ def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
 
     Raises ValueError for a part that is never called, or read before its first call.
     """
+    _check_function(function)
     if not parts:
         raise ValueError("wire expected named parts, as in wire(function, body=fnn.dense(8)), got none.")
     check_branches("wire", tuple(parts))
@@ -37,6 +40,25 @@ def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
         functools.partial(_wire_forward_train, function, named),
         name=f"wire({', '.join(name for name, _ in named)})",
         parts=tuple(part for _, part in named),
+    )
+
+
+def _check_function(function: Any) -> None:
+    """Refuse what cannot be called with the parts and an input."""
+    takes = ""
+    if callable(function):
+        try:
+            signature = inspect.signature(function)
+        except ValueError:  # some functions of C have none
+            return
+        try:
+            signature.bind("net", "x")
+            return
+        except TypeError:
+            takes = str(signature)
+    raise TypeError(
+        f"wire: function expected a function of the parts and the input, such as lambda net, x: net.body(x), "
+        f"got {said(function)}{takes}. A layer is a part: wire(function, body=layer)."
     )
 
 
@@ -90,6 +112,7 @@ def wire_forward(function: Callable[..., Any], named: Named, params: Any, x: che
 def _wire_forward_train(
     function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[Any, Any]:
+    check_key(key)
     calls = iter(range(2**31))  # every call draws its own random numbers
 
     def call(part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:

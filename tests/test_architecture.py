@@ -16,14 +16,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # From the ground up: a file imports only from floors below its own.
 FLOORS = [
-    ["functions", "parameters", "columns", "losses.mean", "archive"],
-    ["layer", "data", "losses.regression", "losses.classification", "optimizers.rule", "progress",
-     "gradient_check"],
-    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "encoding",
+    ["functions", "parameters", "losses.mean", "archive"],
+    ["layer", "columns", "losses.regression", "losses.classification", "optimizers.rule", "progress"],
+    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "data",
      "arrays", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
      "optimizers.adaptive", "optimizers.transformations", "objective"],
-    ["walk", "layers", "metrics", "optimizers", "arguments", "derivatives", "rows"],
-    ["evaluation", "summary", "state", "backprop", "words", "fingerprint"],
+    ["walk", "taps", "layers", "encoding", "metrics", "optimizers", "arguments", "derivatives", "rows"],
+    ["given"],
+    ["evaluation", "summary", "state", "backprop", "words", "fingerprint", "gradient_check"],
     ["structure", "batches", "setting", "explain"],
     ["training", "checkpoint"],
     ["rehearsal", "replay", "folder"],

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from networks import CENTRE, parameters, twice
+from networks import CENTRE, parameters, refused, twice
 
 import fnn
 from fnn.derivatives import COSTS, SLOPES, WHOLE
@@ -808,3 +808,21 @@ def test_it_refuses_what_the_loss_refuses_in_the_same_words(case):
         fnn.backprop(network, cost, params, x, y, weight)
     assert str(caught.value) == str(expected.value)
     assert getattr(caught.value, "path", None) == getattr(expected.value, "path", None)
+
+
+MISTAKES = {  # network, cost, parameters, input; pieces of the message
+    "network and cost swapped": (fnn.mse, NETWORK, PARAMS, X, ("network expected a layer", "mse", "swapped?")),
+    "a factory not called": (fnn.dense, fnn.mse, PARAMS, X, ("network expected a layer", "Call it: fnn.dense(…)")),
+    "parameters first": (PARAMS, fnn.mse, NETWORK, X, ("network expected a layer", "come first?")),
+    "a cost by name": (NETWORK, "mse", PARAMS, X, ("cost expected a function", "got 'mse'", "itself: fnn.mse")),
+    "no parameters": (NETWORK, fnn.mse, None, X, ("params expected a tree of arrays", "got None", "network.init(")),
+    "whole numbers": (
+        NETWORK, fnn.mse, jax.tree.map(lambda p: p.astype(int), PARAMS), X, ("params[0]['bias']", "int", "no slope")),
+    "no rows": (NETWORK, fnn.mse, PARAMS, X[:0], ("x expected at least one row", "got none")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "cost", "params", "x", "pieces"), MISTAKES.values(), ids=MISTAKES)
+def test_it_refuses_what_is_not_what_its_name_says(network, cost, params, x, pieces):
+    with refused("backprop: ", *pieces):
+        fnn.backprop(network, cost, params, x, Y[: len(x)])

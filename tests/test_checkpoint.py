@@ -358,6 +358,13 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path):
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
 
 
+def test_a_file_keeps_its_permissions(tmp_path):
+    save(tmp_path / "tree", 1)
+    (tmp_path / "tree").chmod(0o600)
+    save(tmp_path / "tree", 2)
+    assert (tmp_path / "tree").stat().st_mode & 0o777 == 0o600 and load(tmp_path / "tree") == 2
+
+
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "latest").symlink_to(tmp_path / "folder" / "one")
@@ -752,6 +759,7 @@ ARRAY = {"kind": "array", "dtype": "float32", "shape": [2], "entry": "w"}
         (ARRAY | {"dtype": "O"}, "tree is said to be O"),
         (ARRAY | {"dtype": "bfloat16"}, ""),
         (ARRAY | {"dtype": "float32, float32"}, ""),
+        (ARRAY | {"dtype": "9" * 5000}, "malformed, SyntaxError"),  # found by fuzzing
         (ARRAY | {"kind": "key", "dtype": "threefry2x32"}, ""),
         (ARRAY | {"kind": "key", "dtype": "os.system"}, ""),
         (ARRAY | {"entry": "other"}, "malformed, KeyError: 'other'"),
@@ -760,12 +768,17 @@ ARRAY = {"kind": "array", "dtype": "float32", "shape": [2], "entry": "w"}
         ({"kind": "int", "value": "seven"}, "invalid literal for int"),
         ({"kind": "int", "value": 7}, "malformed, TypeError"),
         ({"kind": "os.system", "value": "true"}, "malformed, KeyError: 'os.system'"),
-        ({"kind": "list", "parts": [1, 2]}, "malformed, AttributeError"),
+        ({"kind": "list", "parts": [1, 2]}, "tree is a list whose parts are not numbered in order"),
+        (
+            {"kind": "tuple", "parts": {"1": ARRAY, "0": ARRAY}},
+            "tree is a tuple whose parts are not numbered",
+        ),
+        ({"kind": "dict", "parts": [1, 2]}, "malformed, AttributeError"),
         ({"kind": "list"}, "malformed, KeyError: 'parts'"),
         ([], "malformed, TypeError"),
         (None, "malformed, TypeError"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:90],
 )
 def test_a_structure_that_lies_is_refused(tmp_path, node, reason):
     forge(tmp_path / "tree", {"version": 2, "tree": node}, w=np.ones(2, np.float32))
@@ -787,6 +800,53 @@ def test_containers_without_end_are_refused_by_save_and_by_load(tmp_path):
         sealed(tmp_path / "deep.npz")
         with refused(tmp_path / "deep.npz", "(tree.* stands in more than 100|malformed, RecursionError)"):
             load(tmp_path / "deep.npz")
+
+
+def test_paths_without_end_are_refused_by_save_and_by_load(tmp_path):
+    name = "k" * 5000
+    for tree in ({name: [1]}, {name: jnp.ones(1)}):
+        with pytest.raises(
+            ValueError, match=r"tree\['k+… is a path of 500\d characters; give shorter keys\.$"
+        ):
+            save(tmp_path / "tree", tree)
+    assert round_trip(tmp_path, {name: 1}) == {name: 1}
+    node = {"kind": "list", "parts": {"0": {"kind": "NoneType", "value": ""}}}
+    forge(tmp_path / "tree", {"version": 2, "tree": {"kind": "dict", "parts": {name: node}}})
+    with refused(tmp_path / "tree", r"tree\['k+… is a path of 500\d characters"):
+        load(tmp_path / "tree")
+
+
+def test_an_entry_that_begins_before_the_file_is_refused(tmp_path):
+    """Found by fuzzing: the archive then seeks to a place that is none, an OSError without a file's name."""
+    save(tmp_path / "tree", {"w": jnp.ones(2)})
+    content = bytearray((tmp_path / "tree").read_bytes()[:-71])
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 256).to_bytes(
+        4, "little"
+    )
+    content = bytes(content)
+    (tmp_path / "tree").write_bytes(content + b"sha256 " + hashlib.sha256(content).hexdigest().encode())
+    with refused(tmp_path / "tree", r"malformed, OSError: \[Errno 22\] Invalid argument$"):
+        load(tmp_path / "tree")
+
+
+@pytest.mark.parametrize("header", ["__import__('os')", "(" * 900, "{'descr': 3}", "9" * 4400, ""], ids=len)
+def test_a_header_of_no_array_is_refused_in_words(tmp_path, header):
+    """Found by fuzzing: what Python's parser says of it holds an address in memory."""
+    text = header.encode().ljust(117) + b"\n"
+    bomb(tmp_path / "tree", ("structure.npy", b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text))
+    with refused(tmp_path / "tree", r"structure\.npy has a header that is none of an array$"):
+        load(tmp_path / "tree")
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    def none_left(*args, **options):
+        raise MemoryError("no memory left")
+
+    save(tmp_path / "tree", {"w": jnp.ones(2)})
+    monkeypatch.setattr(np.lib.format, "read_array", none_left)
+    with pytest.raises(MemoryError, match="no memory left"):
+        load(tmp_path / "tree")
 
 
 def npy(shape, dtype="<f4", data=b""):

@@ -173,6 +173,9 @@ def test_stratified_sizes_hold_for_any_counts():
         (([1] * 10,), {"fraction": 1.0}, "fraction=1.0 of 10 rows makes 10 test rows"),
         (([1] * 10,), {"fraction": 20}, "20 of 10 rows makes 200 .* both parts need one"),
         (([1],), {}, "fraction=0.2 of 1 rows makes 0 test rows"),
+        (([1] * 10,), {"fraction": "0.2"}, "fraction='0.2' of 10 rows makes 0 test rows"),
+        (([1] * 10,), {"fraction": None}, "fraction=None of 10 rows .* between 0 and 1"),
+        (([1] * 10,), {"fraction": float("nan")}, "fraction=nan of 10 rows .* between 0 and 1"),
         (([1] * 4,), {"stratify": ["a", "b", "b", "b"]}, "'a' has a single row, row 0"),
         (([1] * 4,), {"stratify": [0, 0, 1, 1, 1]}, "stratify has 5 rows, the arrays have 4"),
         (([1] * 4,), {"stratify": [1.0, 0.5, 1.0, 0.5]}, "needs classes, but row 1 holds 0.5"),
@@ -183,6 +186,33 @@ def test_stratified_sizes_hold_for_any_counts():
 def test_split_refuses(arrays, options, message):
     with pytest.raises(ValueError, match=message):
         split(key(), *arrays, **options)
+
+
+@pytest.mark.parametrize(
+    "wrong, got",
+    [
+        (np.ones((3, 2)), r"an ndarray of shape \(3, 2\)"),
+        (0, "0"),
+        (None, "None"),
+        ([1, 2, 3], "a list"),
+        (jax.random.split(jax.random.key(0), 3), r"an array of shape \(3,\)"),
+    ],
+)
+def test_split_refuses_what_is_no_key(wrong, got):
+    message = rf"split\(key, …\): key expected jax.random.key\(seed\), got {got}"
+    with pytest.raises(TypeError, match=message):
+        split(wrong, [1, 2, 3])
+
+
+def test_split_takes_the_older_kind_of_key():
+    (train,), (test,) = split(jax.random.PRNGKey(0), np.arange(10))
+    assert sorted([*train, *test]) == list(range(10))
+
+
+def test_split_refuses_a_sparse_matrix():
+    scipy = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"split: arrays expected rows, got a sparse matrix: .*toarray"):
+        split(key(), scipy.csr_matrix(np.eye(4)), [1] * 4)
 
 
 # standardize -------------------------------------------------------------------------------------
@@ -334,6 +364,12 @@ def with_one(value, place, shape=(5, 3)):
         (np.zeros((0, 3)), r"x of shape \(0, 3\) has no rows"),
         (3.0, r"x of shape \(\) has no rows"),
         ([["a", "b"]], r"expected numbers \(could not convert.*encode\(table\) reads text"),
+        ([["1", "2"]], r"expected numbers \(could not convert the text '1'.*encode\(table\) reads text"),
+        (np.array([[1.0, "2"]], object), r"expected numbers \(could not convert the text '2'"),
+        (np.array([1j, 2.0]), "got complex128: give .real and .imag as columns"),
+        (jnp.array([1j, 2.0]), "got complex64: give .real and .imag as columns"),
+        (np.array(["2020-01-01"], "M8[D]"), r"got datetime64\[D\]: count days"),
+        (np.ma.masked_array([[1.0], [2.0]], [[False], [True]]), "row 1 is masked"),
         ([[1.0], [2.0, 3.0]], "expected numbers"),
     ],
 )
@@ -391,6 +427,21 @@ def test_under_jit_an_id_outside_the_classes_is_a_row_of_zeros():
 def test_one_hot_refuses(ids, message):
     with pytest.raises(ValueError, match=message):
         one_hot(ids, 3)
+
+
+@pytest.mark.parametrize("classes", ["3", 3.0, None, 0, -1, True, [0, 1]])
+def test_one_hot_refuses_what_is_no_count(classes):
+    with pytest.raises(
+        ValueError, match=r"one_hot\(ids, classes\): classes expected a count, at least 1, got"
+    ):
+        one_hot([0, 1], classes)
+
+
+def test_one_hot_refuses_ragged_ids():
+    with pytest.raises(
+        ValueError, match=r"one_hot\(ids, classes\): ids expected rows of equal length, got a list"
+    ):
+        one_hot([[0], [1, 2]], 3)
 
 
 def test_one_hot_refuses_float_ids_under_jit_too():
@@ -498,7 +549,7 @@ def test_labels_refuse_the_gaps_of_pandas():
         ([], "expected only texts or only numbers, got no rows"),
         ([1, "a", 2], "got 2 in row 2 and 'a' in row 1"),
         ([[1], [2]], r"labels: expected one flat list or array .* got \(2, 1\)"),
-        ([[1], [2, 3]], r"labels: row 0 holds \[1\]; expected text, a number"),
+        ([[1], [2, 3]], "labels: row 0 holds a list; expected text, a number"),
         ("cat", "got str"),
         ({"a": 1}, "got dict"),
         (np.array(["2020-01-01"], "M8[D]"), r"got datetime64\[D\].* dates become numbers first"),

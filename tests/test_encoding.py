@@ -1,6 +1,7 @@
 """encode: tables of numbers, categories and gaps."""
 
 import csv
+import decimal
 import io
 import math
 
@@ -141,6 +142,14 @@ def test_a_missing_category_sets_nothing():
     encoder = encode({"a": ["x", "y", ""]})
     assert encoder({"a": ["NA", "y"]}).tolist() == [[0, 0, 1], [0, 1, 0]]
     assert encode({"a": ["x", "y"]})({"a": [None]}).tolist() == [[0, 0]]
+
+
+def test_a_number_that_overflows_as_a_feature_is_refused():
+    """Found by fuzzing: it became infinite."""
+    encoder = encode({"a": [0.0, 2.0]})
+    message = r"encode: row 1 of column 'a' holds 1e\+39, too far from the mean, 1, for float32\. Mend it"
+    with pytest.raises(ValueError, match=message):
+        encoder({"a": [1.0, 1e39]})
 
 
 @pytest.mark.parametrize("gap", [None, math.nan, np.float32("nan"), "", " ", "NA", "N/A", " nan"])
@@ -293,10 +302,9 @@ def test_a_large_table_is_encoded_column_by_column():
         ({"a": [1, 2], "b": "x"}, {}, "column 'b': expected one flat list or array .* got str"),
         ({"a": np.ones((2, 3))}, {}, r"column 'a': expected one flat .* got \(2, 3\)"),
         ({"a": np.array(["2020-01-01"], "M8[s]")}, {}, "column 'a': .* dates become numbers first"),
-        ({"a": [1, {}]}, {}, "column 'a': row 1 holds {}; expected text, a number, True"),
+        ({"a": [1, {}]}, {}, "column 'a': row 1 holds a dict; expected text, a number, True"),
         ([{"a": 1}, {"a": 1j}], {}, r"column 'a': row 1 holds 1j; expected text"),
         ([[1, 2]], {}, "row 0 is of type list. Expected rows as dicts, as csv.DictReader"),
-        ("table.csv", {}, "row 0 is of type str"),
         ([{"a": 1}, {"b": 1}], {}, "no column 'b' in row 0, only 'a'"),
         ([{"a": 1}, {"b": 1}], {"columns": ["a"]}, "no column 'a' in row 1, only 'b'"),
         ({"a": [1]}, {"columns": ["a", "c"]}, "no column 'c' in the table, only 'a'"),
@@ -324,6 +332,46 @@ def test_a_large_table_is_encoded_column_by_column():
 def test_encode_refuses(table, options, message):
     with pytest.raises(ValueError, match=message):
         encode(table, **options)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (
+            "table.csv",
+            {},
+            r"table expected rows as dicts, as csv\.DictReader\(file\) reads them, .*, got 'table\.csv'",
+        ),
+        (3, {}, r"table expected rows as dicts, .* or a dict of columns, got 3"),
+        (np.array(3.0), {}, r"table expected rows as dicts, .*, got array\(3\.\)"),
+        (print, {}, r"table expected rows as dicts, .*, got the function print"),
+        (
+            {"sex": ["f"]},
+            {"categories": "sex"},
+            r"categories expected a list of names, such as .*, got 'sex'",
+        ),
+        ({"sex": ["f"]}, {"columns": "sex"}, r"columns expected a list of names, such as .*, got 'sex'"),
+        ({"sex": ["f"]}, {"columns": 1}, r"columns expected a list of names, such as .*, got 1"),
+    ],
+)
+def test_what_is_no_table_and_no_list_of_names_is_refused(table, options, message):
+    with pytest.raises(TypeError, match=rf"^encode: {message}\.$"):
+        encode(table, **options)
+
+
+@pytest.mark.parametrize("names", [["a", "a"], [["a"]], [np.zeros(2)], [None]])
+def test_names_in_columns_and_categories_are_texts_and_there_once(names):
+    for argument in ("columns", "categories"):
+        with pytest.raises(
+            ValueError, match=r"^encode: (names of columns are texts, got|the column 'a' is there twice)"
+        ):
+            encode({"a": [1]}, **{argument: names})
+
+
+@pytest.mark.parametrize("gap", [np.array(np.nan), decimal.Decimal("NaN"), np.datetime64("NaT")], ids=repr)
+def test_a_gap_of_any_make_is_a_missing_value(gap):
+    encoder = encode({"a": [1.0, gap, 3.0]})
+    np.testing.assert_array_equal(encoder({"a": [2.0, gap]}), [[0, 0], [0, 1]])
 
 
 def test_encode_refuses_a_row_longer_than_its_header():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import says
 
 import fnn
 
@@ -44,7 +45,7 @@ def test_numbers_of_rows_share_their_programs():
 
     network = fnn.serial(spy)
     for rows in range(1, 71):
-        fnn.predict(network, ((),), X[:rows], batch_size=32)
+        fnn.predict(network, ((),), X[:rows, :3], batch_size=32)
     assert sorted(traces) == [1, 2, 4, 8, 16, 32]
 
 
@@ -131,3 +132,97 @@ def test_wrong_data_are_refused_with_the_mend(x, y, error, message):
 def test_metrics_by_list_are_refused():
     with pytest.raises(TypeError, match=r"metrics expected functions by name.*'accuracy': fnn.accuracy"):
         fnn.evaluate(NETWORK, PARAMS, X, Y, fnn.accuracy)
+
+
+def never(p, t):
+    return None
+
+
+WIDE = fnn.serial(fnn.dense(7), jnp.tanh, fnn.dropout(0.5), fnn.dense(3)).init(jax.random.key(0), X)
+SUM, HALVES = fnn.serial(lambda z: z.sum(0)), fnn.serial(lambda z: z[: len(z) // 2])
+IMAGES = np.ones((6, 2, 4), np.float32)
+
+
+def put(array, place, value):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def without(params, layer, name):
+    return tuple({**p, name: None} if i == layer else p for i, p in enumerate(params))
+
+
+def predict(network=NETWORK, params=PARAMS, x=X, **options):
+    return lambda: fnn.predict(network, params, x, **options)
+
+
+def evaluate(metric=fnn.accuracy, network=NETWORK, x=X, y=Y, weight=None, **options):
+    return lambda: fnn.evaluate(network, options.get("params", PARAMS), x, y, {"it": metric}, weight)
+
+
+WRONG = {
+    **{
+        f"the network is {name}": (predict(network), TypeError, "predict: network expected a layer", got)
+        for name, network, got in (
+            ("None", None, "got None"),
+            ("text", "net", "got 'net'"),
+            ("not called", fnn.dense, "Call it"),
+            ("a list", [fnn.dense(3)], "got a list"),
+            ("its forward", NETWORK.forward, "got the function"),
+        )
+    },
+    "network and params swapped": (predict(PARAMS, NETWORK), TypeError, "predict: network expected a layer", "got a tuple"),
+    "a network by text to evaluate": (evaluate(network="net"), TypeError, "evaluate: network expected a layer", "got 'net'"),
+    "params of another width": (predict(params=WIDE), ValueError, "params[0]['weight'] expected (4, 5), got (4, 7)", "another network"),
+    "params of another width, traced": (lambda: jax.jit(predict(params=WIDE, x=jnp.asarray(X)))(), ValueError, "params[0]['weight'] expected (4, 5)", "got (4, 7)"),
+    "x of other columns for one layer": (predict(fnn.dense(2), fnn.dense(2).init(jax.random.key(0), X), X[:, :3]), ValueError, "params['weight'] expected (3, 2), got (4, 2)", "expected 4 features", "got 3 in an input of shape (128, 3)"),
+    "no params": (predict(params=None), TypeError, "predict: params expected a tree of arrays", "got None"),
+    "a gap in params": (predict(params=without(PARAMS, 0, "bias")), ValueError, "params[0]['bias'] expected (5,), got nothing"),
+    "text in params": (predict(fnn.dense(1), {"weight": np.array([["a"]]), "bias": np.zeros(1)}, X[:, :1]), TypeError, "params['weight'] expected an array of numbers", "got an ndarray"),
+    "whole numbers of Python in params": (predict(fnn.dense(1), {"weight": 1, "bias": 0}, X[:, :1]), TypeError, "params expected a tree of arrays", "network.init"),
+    "shapes for params": (predict(params=jax.eval_shape(lambda: PARAMS)), TypeError, "params[0]['bias'] expected an array of numbers", "ShapeDtypeStruct"),
+    **{
+        f"batch size {size!r}": (predict(batch_size=size), ValueError, "predict: batch_size expected a whole number", f"{size!r}")
+        for size in (0, -1, 2.5, "8", None, True)
+    },
+    "a sum over rows": (predict(SUM, ((),), X), ValueError, "expected one prediction for each", "keep the leading axis"),
+    "a sum over as many rows as columns": (predict(SUM, ((),), X[:4]), ValueError, "expected one prediction for each row", "keep the leading axis"),
+    "half of the rows of images": (predict(HALVES, ((),), IMAGES), ValueError, "expected one prediction for each of 8 rows", "(4, 2, 4)"),
+    "half of the rows, traced": (lambda: jax.jit(predict(HALVES, ((),), jnp.asarray(IMAGES)))(), ValueError, "expected one prediction for each", "keep the leading axis"),
+    "nan in x": (evaluate(x=put(X, (2, 1), np.nan)), ValueError, "x expected finite numbers", "got nan in row 2, column 1"),
+    "an infinite y": (evaluate(fnn.mse, y=put(np.zeros((70, 3)), (5, 2), np.inf)), ValueError, "y expected finite numbers", "got inf in row 5, column 2"),
+    "nan in the weights": (evaluate(weight=put(np.ones(70), 3, np.nan)), ValueError, "sample_weight expected finite numbers", "got nan in row 3"),
+    "a negative weight": (evaluate(weight=put(np.ones(70), 3, -1)), ValueError, "sample_weight expected no negative weight", "got -1.0 in row 3"),
+    **{
+        f"an id that is no class for {metric.__name__}": (evaluate(metric, y=put(Y, 4, 3)), ValueError, f"{metric.__name__}: y expected class ids from 0 to 2", "got 3 in row 4")
+        for metric in (fnn.accuracy, fnn.confusion_matrix, fnn.softmax_cross_entropy)
+    },
+    "ids for a yes or no": (evaluate(fnn.binary_cross_entropy, y=put(np.zeros((70, 3)), (4, 1), 2)), ValueError, "targets expected 0 or 1", "got 2.0 in row 4, column 1"),
+    "a smoothing beyond 1": (evaluate(jax.tree_util.Partial(fnn.softmax_cross_entropy, label_smoothing=2.0)), ValueError, "label_smoothing expected a share from 0 to 1", "got 2.0"),
+    "no metric": (evaluate(None), TypeError, "evaluate: metrics['it'] expected a function", "got None"),
+    "a metric by name": (evaluate("accuracy"), TypeError, "evaluate: metrics['it'] expected a function", "got 'accuracy'"),
+    "a metric that returns nothing": (evaluate(never), TypeError, "metrics['it'] expected a function that returns a number", "got None"),
+    "a metric that returns text": (evaluate(lambda p, t: "good"), TypeError, "metrics['it'] expected a function that returns a number", "got 'good'"),
+    "a metric that formats": (evaluate(lambda p, t: f"{float(p.mean()):.2f}"), TypeError, "metrics['it'] expected a function that returns a number", "does it return"),
+    "a metric of predictions": (evaluate(lambda p: p.mean()), TypeError, "metrics['it'] expected a function of predictions and targets", "(p)"),
+    "a metric without weights": (evaluate(lambda p, t: p.mean(), weight=np.ones(70)), TypeError, "metrics['it'] expected a function", "sample_weight=None"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_mistake_is_refused_and_its_message_teaches(wrong):
+    do, error, *pieces = WRONG[wrong]
+    with pytest.raises(error, match=says(*pieces)):
+        do()
+
+
+def test_what_is_right_is_taken():
+    shown = put(Y, slice(0, 3), -100)
+    weights = put(np.ones(70), slice(0, 3), 0)
+    measured = fnn.evaluate(NETWORK, PARAMS, X, shown, {"accuracy": fnn.accuracy}, weights)
+    assert measured == fnn.evaluate(NETWORK, PARAMS, X[3:], Y[3:], {"accuracy": fnn.accuracy})
+    masked = fnn.evaluate(NETWORK, PARAMS, X, Y, {"first": lambda p, t: (p[t == 0] > 0).mean()})
+    assert 0 <= masked["first"] <= 1
+    whole = jax.tree.map(lambda a: a.astype(int), PARAMS)
+    assert fnn.predict(NETWORK, whole, X, batch_size=np.int64(8)).shape == (70, 3)

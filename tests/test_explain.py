@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import oracles
 import pytest
-from networks import CENTRE, parameters
+from networks import CENTRE, parameters, refused
 
 import fnn
 
@@ -1245,3 +1245,24 @@ def test_what_training_refuses_is_refused_in_the_same_words():
     for params, x, targets, message in cases:
         with pytest.raises((ValueError, TypeError), match=message):
             fnn.explain(NETWORK, fnn.mse, fnn.adam(), params, x, targets)
+
+
+MISTAKES = {  # what is changed, pieces of the message
+    "network and cost swapped": ({"network": fnn.mse, "cost": NETWORK}, ("explain: network expected a layer", "swapped?")),
+    "cost and optimizer swapped": ({"cost": fnn.adam(), "optimizer": fnn.mse}, ("explain: cost expected", "swapped?")),
+    "a cost by name": ({"cost": "mse"}, ("explain: cost expected a function", "got 'mse'", "fnn.mse")),
+    "a rule not called": ({"optimizer": fnn.adam}, ("explain: optimizer expected", "Call it: adam(…)")),
+    "a network for parameters": ({"params": NETWORK}, ("explain: params expected a tree of arrays", "network.init(")),
+    "whole numbers for parameters": (
+        {"params": jax.tree.map(lambda p: np.asarray(p, np.int32), PARAMS)}, ("explain: params[", "int32", "no slope")),
+    "a gap": ({"x": np.where(np.eye(3) > 0, np.nan, X)}, ("x expected finite numbers", "got nan in row 0, column 0")),
+    "an id beyond the classes": (
+        {"cost": fnn.softmax_cross_entropy, "y": np.array([0, 99, 1])}, ("y expected class ids", "got 99 in row 1")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "pieces"), MISTAKES.values(), ids=MISTAKES)
+def test_what_is_not_what_its_name_says_is_refused(changed, pieces):
+    given = {"network": NETWORK, "cost": fnn.mse, "optimizer": fnn.adam(), "params": PARAMS, "x": X}
+    with refused(*pieces):
+        fnn.explain(**(given | {"y": np.asarray(QUANTITIES, np.float32)} | changed))

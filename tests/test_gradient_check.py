@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import CENTRE, parameters
+from networks import CENTRE, parameters, refused
 
 import fnn
 
@@ -350,10 +350,31 @@ def test_a_partial_is_a_loss():
 
 
 def test_what_is_no_real_number_or_has_no_gradient_is_refused():
-    with pytest.raises(TypeError, match="scalar-output"):
+    with refused("the loss must be one real number", "float32 of shape (2,)", "take the mean"):
         fnn.check_gradients(lambda p: p**2, jnp.ones(2))
-    with pytest.raises(TypeError, match="int32"):
-        fnn.check_gradients(lambda p: jnp.sum(p**2), jnp.array([1, 2]))
+    with refused("the loss must be one real number", "int32 of shape ()"):
+        fnn.check_gradients(lambda p: jnp.int32(3), jnp.ones(2))
+    with refused("the loss must be one real number", "got None", "return it?"):
+        fnn.check_gradients(lambda p: None, jnp.ones(2))
+    with refused("params['a'] expected floating-point numbers", "int32 of shape (2,)", ".astype('float32')"):
+        fnn.check_gradients(lambda p: jnp.sum(p["a"] ** 2), {"a": jnp.array([1, 2])})
+
+
+@pytest.mark.parametrize("entries", [0, -1, "3", 2.5, None])
+def test_a_number_of_entries_that_compares_nothing_is_refused(entries):
+    with refused("check_gradients: entries expected a whole number, at least 1", f"got entries={entries!r}"):
+        fnn.check_gradients(jnp.sum, jnp.ones(2), entries=entries)
+
+
+def test_what_is_no_loss_and_no_parameters_is_refused():
+    params, x, y = prepared()
+    loss = fnn.loss(NETWORK, fnn.mse)
+    with refused("loss expected a function of params", "a tuple", "swapped?"):
+        fnn.check_gradients(params, loss, x, y)
+    with refused("loss expected a function of params", "got serial", "fnn.loss(network, cost) makes one"):
+        fnn.check_gradients(NETWORK, params, x, y)
+    with refused("params expected a tree of arrays", "a State", "field .params"):
+        fnn.check_gradients(loss, fnn.start(NETWORK, fnn.adam(), x, key=jax.random.key(0)), x, y)
 
 
 def test_errors_of_the_network_come_through_in_its_words():

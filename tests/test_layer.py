@@ -323,3 +323,35 @@ def test_a_layer_error_is_a_value_error_that_can_be_passed_between_processes():
     assert str(error) == "layer 1, residual › layer 0, dense(8): expected 4 features"
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.path, again.reason) == (str(error), error.path, error.reason)
+
+
+NO_FUNCTIONS = {
+    "init": (None, joined),
+    "forward": (no_parameters, None),
+    "forward_train": (no_parameters, joined, 3),
+}
+
+
+@pytest.mark.parametrize(("name", "functions"), NO_FUNCTIONS.items(), ids=NO_FUNCTIONS)
+def test_a_layer_of_what_is_no_function_is_refused_where_it_is_written(name, functions):
+    with refused(f"layer: {name} expected a function", "got"):
+        fnn.layer(*functions, name="mine")
+
+
+OTHERS = {  # two trees, where they differ
+    "fewer layers": (({"w": 1.0}, {"w": 2.0}), ({"w": 1.0},), "only the trained part has [1]['w']"),
+    "more names": ({"a": 1.0}, {"a": 1.0, "b": 2.0}, "only params has ['b']"),
+    "other names, deep": (
+        ({"w": None}, {"b": 1.0}),
+        ({"w": 1.0}, {"c": 3.0}),
+        "only the trained part has [1]['b']",
+    ),
+    "a number": ({"a": 1.0}, 3.0, "only the trained part has ['a']"),
+    "a list": ((1.0, 2.0), [1.0, 2.0], "one is a tuple, the other a list"),
+}
+
+
+@pytest.mark.parametrize(("some", "other", "where"), OTHERS.values(), ids=OTHERS)
+def test_parts_of_different_trees_are_not_merged(some, other, where):
+    with refused("merge expected two parts of one tree", where, "merge(fnn.trained(params), params)"):
+        fnn.merge(some, other)

@@ -1,5 +1,7 @@
 """Costs: each equals its formula, in value and gradient, and refuses what would broadcast."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from oracles import says
 
 import fnn
+from fnn.losses.mean import check_bound
 
 CLASS_WEIGHT = (0.5, 2.0, 1.25)
 FORMS = [  # cost, what its targets are, options
@@ -313,3 +316,73 @@ def test_a_class_weight_of_an_id_without_weight_counts_nothing():
         jnp.zeros((2, 2)), jnp.array([0, 5]), jnp.array([1.0, 0.0]), class_weight=jnp.array([1.0, 3.0])
     )
     np.testing.assert_allclose(weighted, np.log(2), rtol=1e-6)
+
+
+# --- mistakes
+
+Z, IDS, LINE = jnp.zeros((4, 3)), np.array([0, 1, 2, 1]), np.zeros(4)
+YES = np.array([0.0, 1.0, 1.0, 0.0])
+softmax = functools.partial(fnn.softmax_cross_entropy, Z, IDS)
+binary = functools.partial(fnn.binary_cross_entropy, LINE, YES)
+huber = functools.partial(fnn.huber, LINE, YES)
+OUTSIDE = (-0.1, 1.5, float("nan"))
+WRONG = {
+    "a lost axis of classes": (lambda: fnn.softmax_cross_entropy(Z[:, 0], IDS), ValueError, "expected (rows, classes)", "(4,)", "binary_cross_entropy"),
+    "a lost axis of classes under jit": (lambda: jax.jit(fnn.softmax_cross_entropy)(Z[:, 0], IDS), ValueError, "expected (rows, classes)", "(4,)", "axis of classes"),
+    **{f"softmax smoothing {a}": (lambda a=a: softmax(label_smoothing=a), ValueError, "softmax_cross_entropy: label_smoothing", "from 0 to 1", f"got {a}") for a in OUTSIDE},
+    **{f"binary smoothing {a}": (lambda a=a: binary(label_smoothing=a), ValueError, "binary_cross_entropy: label_smoothing", "from 0 to 1", f"got {a}") for a in OUTSIDE},
+    **{f"smoothing {a!r}": (lambda a=a: softmax(label_smoothing=a), TypeError, "label_smoothing expected a share", f"got {a!r}") for a in ("0.1", None, True, {"a": 1})},
+    **{f"delta {d}": (lambda d=d: huber(delta=d), ValueError, "huber: delta expected a finite number above 0", f"got {d}") for d in (0, -1.0, float("nan"), float("inf"))},
+    **{f"delta {d!r}": (lambda d=d: huber(delta=d), TypeError, "huber: delta expected", f"got {d!r}") for d in ("1", None)},
+    "a positive weight below 0": (lambda: binary(positive_weight=-2), ValueError, "positive_weight expected a finite number, at least 0", "got -2"),
+    "a class weight below 0": (lambda: softmax(class_weight=np.array([1.0, -1.0, 1.0])), ValueError, "class_weight expected a finite weight a class, at least 0", "-1."),
+    "a class weight of nan": (lambda: softmax(class_weight=[1.0, np.nan, 1.0]), ValueError, "class_weight expected", "nan"),
+    "class weights by id": (lambda: softmax(class_weight={0: 1.0, 1: 2.0}), TypeError, "class_weight expected", "got {0: 1.0, 1: 2.0}", "in the order of the ids"),
+    "class weights by id under jit": (lambda: jax.jit(lambda w: softmax(class_weight=w))({0: 1.0, 1: 2.0}), TypeError, "class_weight expected", "in the order of the ids"),
+    "balanced class weights": (lambda: softmax(class_weight="balanced"), TypeError, "class_weight expected", "got 'balanced'", "numpy.bincount"),
+    "ragged class weights": (lambda: softmax(class_weight=[[1.0], [1.0, 2.0]]), TypeError, "class_weight expected", "got [[1.0], [1.0, 2.0]]"),
+    **{
+        f"{name} of {what}": (lambda name=name, value=value: getattr(fnn, name)(Z, value), TypeError, f"{name}: targets expected", got)
+        for name in COSTS
+        for what, value, got in (
+            ("None", None, "got None"),
+            ("ragged lists", [[1.0], [1.0, 2.0]], "one length"),
+            ("a dict", {"y": LINE}, "one by one"),
+            ("text", ["a", "b", "c", "a"], "fnn.labels"),
+            ("complex numbers", np.zeros((4, 3), complex), ".real"),
+            ("masked numbers", np.ma.masked_array(np.zeros((4, 3)), np.eye(4)[:, :3]), ".filled"),
+        )
+    },
+    "complex predictions": (lambda: fnn.mse(Z * 1j, Z), TypeError, "mse: predictions expected real numbers", "complex64", ".real"),
+    "complex logits": (lambda: fnn.softmax_cross_entropy(Z * 1j, IDS), TypeError, "softmax_cross_entropy: logits expected real numbers", ".real"),
+    "text weights": (lambda: softmax(sample_weight=["a"] * 4), TypeError, "sample_weight expected numbers", "got ['a'"),
+    "ids for a yes or no": (lambda: fnn.binary_cross_entropy(LINE, IDS), ValueError, "binary_cross_entropy: targets expected 0 or 1", "got 2 in row 2", "fnn.softmax_cross_entropy"),
+    "-1 and 1 for a yes or no": (lambda: fnn.binary_cross_entropy(LINE[:, None], 2 * YES[:, None] - 1), ValueError, "got -1.0 in row 0, column 0", "(y + 1) / 2"),
+    "a negative probability": (lambda: fnn.softmax_cross_entropy(Z, np.eye(4)[:, :3] - 0.1), ValueError, "softmax_cross_entropy: targets expected a probability", "got -0.1 in row 0, column 1"),
+    "an option bound to a cost": (lambda: check_bound(functools.partial(fnn.huber, delta=-1.0)), ValueError, "huber: delta expected", "got -1.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_mistake_is_refused_and_its_message_teaches(wrong):
+    do, error, *pieces = WRONG[wrong]
+    with pytest.raises(error, match=says(*pieces)):
+        do()
+
+
+def test_a_sparse_matrix_is_refused():
+    scipy = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=says("mse: targets expected numbers", "csr_matrix", ".toarray()")):
+        fnn.mse(Z, scipy.csr_matrix(np.eye(4)[:, :3]))
+
+
+def test_what_is_right_is_taken():
+    assert fnn.softmax_cross_entropy(Z[0], 1) == fnn.softmax_cross_entropy(Z[0], jnp.eye(3)[1])
+    assert softmax(class_weight=[1, 1, 1]) == softmax(label_smoothing=0) == softmax(label_smoothing=1)
+    assert np.isfinite(binary(positive_weight=np.arange(4), label_smoothing=jnp.float32(0.5)))
+    assert np.isfinite(huber(delta=jnp.full(4, 2.0, jnp.bfloat16)))
+    assert fnn.binary_cross_entropy(LINE, [0, 1, 5, -3], [1, 1, 0, 0]) == fnn.binary_cross_entropy(
+        LINE[:2], YES[:2]
+    )
+    check_bound(functools.partial(fnn.softmax_cross_entropy, class_weight=None, label_smoothing=0.1))
+    check_bound(fnn.mse)

@@ -1,5 +1,7 @@
 """Metrics: what people read beside the cost, checked against scikit-learn and the formulas."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,3 +162,36 @@ def test_refuses_weights_that_are_no_prefix(shape):
         targets = jnp.zeros((4, 3)) if metric is fnn.r2_score else jnp.zeros(4, int)
         with pytest.raises(ValueError, match=says("sample_weight", str(shape), "(4,")):
             metric(jnp.zeros((4, 3)), targets, jnp.ones(shape))
+
+
+GUESSES, IDS = jnp.array([0, 2, 1, 1]), np.array([0, 2, 1, 2])
+WRONG = {
+    **{
+        f"{metric.__name__}, {what}": (functools.partial(metric, *given), error, f"{metric.__name__}: ", *pieces)
+        for metric in DECIDING
+        for what, given, error, *pieces in (
+            ("ids for logits", (GUESSES, IDS), ValueError, "targets expected 0 or 1", "got 2 in row 1", "not their argmax"),
+            ("ids in a column", (GUESSES[:, None], IDS[:, None]), ValueError, "got 2 in row 1, column 0", "not their argmax"),
+            ("no logits", (None, IDS), TypeError, "logits expected numbers", "got None"),
+            ("no targets", (jnp.zeros((4, 3)), None), TypeError, "targets expected numbers", "got None"),
+            ("text", (jnp.zeros((4, 3)), ["a", "b", "c", "a"]), TypeError, "targets expected numbers", "fnn.labels"),
+        )
+    },
+    "r2_score without targets": (lambda: fnn.r2_score(ROW, None), TypeError, "r2_score: targets expected numbers", "got None"),
+    "r2_score of text": (lambda: fnn.r2_score(ROW, ["a"] * 4), TypeError, "r2_score: targets expected numbers", "got ['a'"),
+    "r2_score without predictions": (lambda: fnn.r2_score(None, ROW), TypeError, "r2_score: predictions expected numbers", "got None"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_mistake_is_refused_and_its_message_teaches(wrong):
+    do, error, *pieces = WRONG[wrong]
+    with pytest.raises(error, match=says(*pieces)):
+        do()
+
+
+def test_a_yes_or_no_in_any_form_is_taken():
+    guess = jnp.array([1, 0, 1, 1])
+    for yes in ([1, 0, 0, 1], [True, False, False, True], [1.0, -1.0, -1.0, 1.0], [0.9, 0.1, 0.2, 0.8]):
+        assert fnn.accuracy(guess, yes) == 0.75
+    assert fnn.accuracy(guess, [1, 0, 7, 1], [1, 1, 0, 1]) == 1

@@ -325,6 +325,19 @@ DESCRIPTIONS = {  # a wrong description, pieces of the message
         lambda: fnn.parallel(fnn.dense(8), b=fnn.dense(3)),
         ("parallel(f, g)", "parallel(a=f, b=g)", "not both", "nest one in the other"),
     ),
+    "a word to wire": (
+        lambda: fnn.wire("f", a=fnn.dense(3)),
+        ("wire: function expected", "lambda net, x", "got 'f'"),
+    ),
+    "nothing to wire": (lambda: fnn.wire(None, a=fnn.dense(3)), ("wire: function expected", "got None")),
+    "a layer to wire": (
+        lambda: fnn.wire(fnn.dense(3), a=jnp.sin),
+        ("got dense(3)", "wire(function, body=layer)"),
+    ),
+    "a function without net": (
+        lambda: fnn.wire(lambda x: x, a=jnp.sin),
+        ("wire: function expected", "<lambda>(x)"),
+    ),
     "argument missing": (lambda: fnn.dense(), ("dense", "features")),
     "argument unknown": (lambda: fnn.dense(8, activation=jnp.tanh), ("dense", "features", "activation")),
 }
@@ -334,3 +347,27 @@ DESCRIPTIONS = {  # a wrong description, pieces of the message
 def test_a_wrong_description_is_refused_with_the_mend(build, pieces):
     with refused(*pieces):
         build().init(key(0), X)
+
+
+NO_KEYS = {
+    "serial": (MLP, X),
+    "residual": (fnn.residual(fnn.dense(4)), X),
+    "parallel": (fnn.parallel(jnp.sin, fnn.dense(2)), X),
+    "wire": (fnn.wire(lambda net, x: net.a(x), a=fnn.dense(2)), X),
+}
+
+
+@pytest.mark.parametrize(("network", "x"), NO_KEYS.values(), ids=NO_KEYS)
+@pytest.mark.parametrize("wrong", [0, None])
+def test_to_learn_without_a_key_is_refused(network, x, wrong):
+    with refused("forward_train(params, x, key) expected jax.random.key(seed)", f"got {wrong}"):
+        network.forward_train(parameters(network, x), x, wrong)
+
+
+def test_key_and_input_swapped_are_told_apart_in_few_words():
+    with refused(
+        "init(key, x) expected jax.random.key(seed)", "an ndarray of shape", "Are key and x swapped?"
+    ):
+        MLP.init(np.ones((500, 4)), key(0))
+    with refused("init takes arrays", "got a list", "Pass the inputs themselves"):
+        MLP.init(key(0), np.ones((500, 4)).tolist())

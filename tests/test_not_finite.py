@@ -297,7 +297,7 @@ def test_the_innermost_layer_is_named_by_its_path(build, path):
 
 def only_compiled(x):
     """A function that cannot be gone through with numbers."""
-    if jax.config.jax_disable_jit:
+    if not isinstance(x, jax.core.Tracer):
         raise TypeError("needs jit")
     return x
 
@@ -306,6 +306,74 @@ def test_where_layers_cannot_be_gone_through_the_first_other_quantity_is_named()
     network = fnn.serial(fnn.dense(4), only_compiled, burns(), fnn.dense(1))
     site = stopped(network=network).not_finite
     assert (site.epoch, site.step, site.quantity, site.where, site.found) == (3, 2, "cost", "mse", "nan")
+
+
+def masked(x):
+    return jnp.where(x > 0, x, -jnp.inf)
+
+
+def masks(key, x):
+    return {"frozen": {"mask": jnp.array([0.0, -jnp.inf, 0.0, -jnp.inf])}}
+
+
+def add_mask(params, x):
+    return x + params["frozen"]["mask"]
+
+
+@pytest.mark.parametrize(
+    "place", [masked, fnn.layer(masks, add_mask, name="add_mask")], ids=["plain", "frozen"]
+)
+def test_infinities_of_a_mask_are_not_blamed_for_what_goes_bad_elsewhere(place):
+    soft = lambda x: jax.nn.softmax(jnp.append(x, jnp.zeros((len(x), 1)), 1))
+    burnt = stopped(network=fnn.serial(fnn.dense(4), place, soft, burns(), fnn.dense(1))).not_finite
+    assert (burnt.epoch, burnt.step, burnt.quantity, burnt.where) == (3, 2, "activation", "layer 3, burns")
+    bent = stopped(network=fnn.serial(fnn.dense(4), place, soft, bends(), fnn.dense(1))).not_finite
+    assert (bent.quantity, bent.where) == ("gradient", "layer 0, dense(4), weight")
+    sunk = stopped(
+        network=fnn.serial(fnn.dense(4), place, soft, burns(value=-jnp.inf), fnn.dense(1))
+    ).not_finite
+    assert (sunk.quantity, sunk.where) == ("activation", "layer 3, burns")
+
+
+def test_a_cost_that_cannot_be_looked_into_is_said_so_and_the_run_is_returned():
+    def compiled_only(predictions, targets):
+        value = fnn.mse(predictions, targets)
+        if not isinstance(value, jax.core.Tracer):
+            raise RuntimeError("needs jit")
+        return value
+
+    site = stopped(network=fnn.serial(fnn.dense(4), burns(), fnn.dense(1)), cost=compiled_only).not_finite
+    assert (site.epoch, site.step, site.quantity) == (3, 2, "cost")
+    assert site.found == "and could not be looked into: RuntimeError: needs jit"
+
+
+def test_the_layer_where_validation_goes_bad_is_named():
+    network = fnn.serial(fnn.dense(4), lambda x: jnp.where(jnp.abs(x) > 1e9, jnp.nan, x), fnn.dense(1))
+    held = (np.full((5, 3), 1e20, "f4"), np.zeros((5, 1)))
+    site = stopped(network=network, validation=held).not_finite
+    assert (site.epoch, site.quantity, site.where) == (1, "validation cost", "layer 1, <lambda>")
+
+
+@pytest.mark.parametrize("where", ["not finite", "checkpoint"])
+def test_with_warnings_as_errors_the_run_is_in_the_error(where, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    network = fnn.serial(fnn.dense(4), burns(), fnn.dense(1)) if where == "not finite" else plain()
+    spoil = lambda report: (
+        report.epoch == 1 and where == "checkpoint" and monkeypatch.setattr("os.fsync", full)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((RuntimeWarning, UserWarning)) as caught:
+            fit(
+                network,
+                checkpoint=tmp_path,
+                every=2,
+                epochs=3,
+                on_epoch=lambda report: spoil(report) and False,
+            )
+    assert int(caught.value.fitted.state.epoch) == 2
 
 
 # What does not go bad is left alone ----------------------------------------------------------------
@@ -321,6 +389,30 @@ def test_an_infinity_that_a_rule_keeps_is_its_own():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fit(plain(), rule=fnn.Optimizer(init, update)).stopped == "epochs"
+
+
+def test_costs_whose_sum_would_overflow_are_finite():
+    huge = lambda predictions, targets: 2e38 + 0 * fnn.mse(predictions, targets)
+    fitted = fit(plain(), cost=huge, validation=(X, Y))
+    assert fitted.stopped == "epochs"
+    np.testing.assert_allclose(fitted.history["cost"], 2e38, rtol=1e-6)
+
+
+def heals(params, x, key):
+    """A statistic that is infinite after the sixth step only."""
+    count = params["statistics"]["count"] + 1
+    return x, {"statistics": {"count": count, "odd": jnp.where(count == 6, jnp.inf, 0.0)}}
+
+
+def test_a_statistic_that_is_infinite_after_one_epoch_ends_the_run_however_the_calls_fall():
+    begin = lambda key, x: {"statistics": {"count": jnp.zeros(()), "odd": jnp.zeros(())}}
+    network = fnn.serial(fnn.layer(begin, as_it_is, heals, name="heals"), fnn.dense(1))
+    for options in ({}, {"on_epoch": lambda report: None}, {}):  # compiling, watched, and in one call
+        fitted = stopped(network=network, **options)
+        assert int(fitted.state.epoch) == 1 and fitted.not_finite.where == "layer 0, heals, odd"
+    state = fnn.start(network, fnn.adam(), X, key=jax.random.key(0))
+    state, _ = fnn.train(network, fnn.mse, fnn.adam(), state, X, Y, epochs=6, batch_size=8)
+    assert int(state.epoch) == 2
 
 
 def test_watched_epoch_by_epoch_it_stops_at_the_same_place():

@@ -97,6 +97,8 @@ ODD = {
     "a torch tensor": (lambda: fit(torch_tensor()), PLAIN),
     "one row": (lambda: fit(X[:1], Y[:1]), lambda: fit(X[:1], Y[:1], batch_size=1)),
     "a batch larger than the data": (lambda: fit(batch_size=1000), lambda: fit(batch_size=41)),
+    "more precise floats": (lambda: fit(X.astype(np.longdouble)), PLAIN),
+    "numbers of jax.numpy as options": (lambda: fit(batch_size=jnp.array(8), epochs=jnp.array(2)), PLAIN),
     "NumPy's numbers as options": (lambda: fit(batch_size=np.int64(8), epochs=np.int32(2)), PLAIN),
     "a rate of jax.numpy": (lambda: fit(rate=jnp.asarray(0.01)), PLAIN),
     "a rate of NumPy": (lambda: fit(rate=np.float64(0.01)), PLAIN),

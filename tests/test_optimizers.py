@@ -429,3 +429,47 @@ def test_decay_after_the_rule_is_refused_with_the_mend():
         ValueError, match=r"link 1, weight_decay, stands after the rule, link 0.*chain\(weight_decay"
     ):
         fnn.chain(fnn.adam(), fnn.weight_decay(0.1))
+
+
+GD, ADAM, PARAMS = fnn.gradient_descent(), fnn.adam(), {"weight": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+STATE = fnn.start(fnn.dense(2), ADAM, jnp.ones((3, 2)), key=jax.random.key(0))
+MISTAKES = {  # what is done, pieces of the message
+    "two rules": (lambda: chain(GD, GD), ("link 1", "no second rule", "gradient_descent", "link 0", "uphill")),
+    "two rules and a link": (lambda: chain(clip(1.0), ADAM, fnn.momentum()), ("link 2", "momentum", "link 1, adam")),
+    "a rule after a chain": (lambda: chain(chain(clip(1.0), ADAM), GD), ("link 1", "no second rule", "link 0, chain")),
+    "decay after a chain": (lambda: chain(chain(ADAM), decay(0.1)), ("link 1, weight_decay, stands after the rule",)),
+    "rates in an array": (lambda: fnn.adam(np.array([0.1, 0.2])), ("adam: learning_rate", "one number", "(2,)", "vmap")),
+    "a rate beyond float32": (lambda: fnn.adam(1e39), ("adam: learning_rate", "float32 can hold", "got 1e+39")),
+    "a network to learn": (lambda: ADAM.init(fnn.dense(2)), ("a tree of arrays", "got dense(2)", "network.init(")),
+    "a number to learn": (lambda: GD.init(5), ("a tree of arrays", "got 5", "fnn.trained(params)")),
+    "a word to learn": (lambda: clip(1.0).init("p"), ("a tree of arrays", "got 'p'")),
+    "a whole state to learn": (lambda: ADAM.init(STATE), ("a tree of arrays", "a State", "field .params")),
+    "gradients and state swapped": (
+        lambda: ADAM.update(ADAM.init(PARAMS), PARAMS), ("adam: update expected the state", "a dict", "(grads, state")),
+    "swapped in a link": (
+        lambda: clip(1.0).update(clip(1.0).init(PARAMS), PARAMS), ("clip_by_global_norm: update expected the state",)),
+    "swapped in a chain": (
+        lambda: chain(ADAM).update(chain(ADAM).init(PARAMS), PARAMS), ("states of its 1 links", "a dict", "(grads, state")),
+    "a whole state in update": (lambda: GD.update(PARAMS, STATE), ("gradient_descent: update expected", "a State")),
+    "the state of another rule": (
+        lambda: ADAM.update(PARAMS, fnn.momentum().init(PARAMS)),
+        ("adam", "b1, b2, eps, eps_root, learning_rate", "got one with learning_rate, momentum", "another rule")),
+    "the state of a rule in a link": (
+        lambda: decay(0.1).update(PARAMS, ADAM.init(PARAMS), PARAMS), ("weight_decay", "numbers rate", "another rule")),
+    "fewer states than links": (
+        lambda: chain(clip(1.0), ADAM).update(PARAMS, chain(ADAM).init(PARAMS)), ("its 2 links", "a tuple of 1")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mistake", "pieces"), MISTAKES.values(), ids=MISTAKES)
+def test_what_would_go_uphill_or_cannot_be_learned_is_refused(mistake, pieces):
+    with pytest.raises((ValueError, TypeError), match=says(*pieces)):
+        mistake()
+
+
+def test_numbers_side_by_side_come_from_vmap_and_large_ones_from_64_bits(x64):
+    rates = jnp.array([0.1, 0.2])
+    states = jax.vmap(lambda rate: fnn.adam(rate).init(PARAMS))(rates)
+    np.testing.assert_array_equal(states.hyperparameters["learning_rate"], rates)
+    with x64():
+        assert fnn.adam(1e39).init(PARAMS).hyperparameters["learning_rate"] == 1e39

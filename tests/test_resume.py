@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+import zipfile
 
 import chex
 import jax
@@ -19,7 +20,6 @@ from test_fit import HELD, X, Y, bits, fit, same_run
 
 import fnn
 from fnn.checkpoint import save
-from fnn.fingerprint import fingerprint
 
 HERE = pathlib.Path(__file__).parent
 
@@ -141,34 +141,71 @@ def test_another_call_is_refused_with_what_differs_and_changes_nothing(finished,
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
-def test_a_fingerprint_is_the_same_in_every_process():
-    program = """
-import fnn, jax, numpy as np
-from fnn.fingerprint import fingerprint
-mine = lambda x: {"a", "b"} and x * 2
-network = fnn.serial(fnn.dense(4), jax.nn.relu, fnn.residual(mine, fnn.dropout(0.5)), fnn.dense(2))
-rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())
-print(fingerprint(network=network, rule=rule.update, cost=fnn.mse, key=jax.random.key(3), x=np.arange(3)))
-"""
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }  # fmt: skip
-    assert len(said) == 1 and " at 0x" not in said.pop()
+def by_its_own_rate(rate):
+    """A foreign rule, whose number stands in its memory only."""
+
+    def init(params):
+        jax.tree.map(jnp.zeros_like, params[0]["weight"])  # it looks into its parameters
+        return {"rate": jnp.full((), rate)}
+
+    return fnn.Optimizer(init, plain_update)
 
 
-def test_functions_are_told_apart_by_what_they_close_over():
-    def scaled(factor):
-        return lambda x: factor * x
+def plain_update(grads, state, params=None):
+    return jax.tree.map(lambda g: -state["rate"] * g, grads), state
 
-    def endless(x):
-        return endless(x)
 
-    words = [fingerprint(f=f)["f"] for f in (scaled(2), scaled(3), scaled(2), lambda x: x + 1, endless)]
-    assert words[0] == words[2] and len(set(words)) == 4
+def test_what_a_rule_begins_with_tells_calls_apart(tmp_path):
+    for name, one, other, what in (
+        (
+            "adagrad",
+            fnn.adagrad(0.1, initial=0.0),
+            fnn.adagrad(0.1, initial=5.0),
+            r"optimizer\.moments\['\w+'\]\[0\]",
+        ),
+        ("own", by_its_own_rate(0.1), by_its_own_rate(0.2), r"optimizer\['rate'\] is 0\.1 there, 0\.2 here"),
+    ):
+        small_fit(tmp_path / name, rule=one, epochs=1)
+        with pytest.raises(ValueError, match=what):
+            small_fit(tmp_path / name, rule=other)
+        same_run(small_fit(tmp_path / name, rule=one), small_fit(None, rule=one))
+
+
+def test_numbers_of_python_and_numpy_in_a_state_go_on_and_are_resumed(tmp_path):
+    rule = by_its_own_rate(0.013)
+    begun = small_fit(None, rule=rule, epochs=2).state
+    odd = begun._replace(epoch=2, params=jax.tree.map(lambda p: np.asarray(p, np.float64), begun.params))
+    for _ in range(2):
+        again = small_fit(tmp_path, rule=rule, key=None, state=odd)
+    chex.assert_trees_all_equal(
+        bits(again.state), bits(small_fit(None, rule=rule, key=None, state=begun, epochs=1).state)
+    )
+
+
+def test_a_run_of_weakly_typed_numbers_resumes_to_the_same_bits(tmp_path):
+    rule = by_its_own_rate(jnp.asarray(0.013, jnp.bfloat16) * 1.0)
+    half = lambda params: jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+    params = half(small_fit(None, epochs=0).params)
+    small_fit(tmp_path, rule=rule, params=params, epochs=1)
+    same_run(small_fit(tmp_path, rule=rule, params=params), small_fit(None, rule=rule, params=params))
+
+
+def test_a_state_that_has_made_more_epochs_than_the_total_is_refused_at_once(tmp_path):
+    state = small_fit(None).state
+    with pytest.raises(
+        ValueError, match=r"the state given has made 3 epochs, more than epochs=2; with checkpoint="
+    ):
+        small_fit(tmp_path / "run", key=None, state=state, epochs=2)
+    assert kept(tmp_path) == []
+
+
+def test_a_number_in_a_state_is_compared_in_its_own_type():
+    state = small_fit(None).state
+    numbers = {**state.optimizer.hyperparameters, "learning_rate": 0.02}
+    moved = state._replace(optimizer=state.optimizer._replace(hyperparameters=numbers))
+    small_fit(None, key=None, state=moved, rule=fnn.adam(0.02))
+    with pytest.raises(ValueError, match=r"learning_rate is 0\.02 in the state, 0\.03 in the optimizer"):
+        small_fit(None, key=None, state=moved, rule=fnn.adam(0.03))
 
 
 # Damage -------------------------------------------------------------------------------------------
@@ -205,11 +242,67 @@ def test_a_foreign_file_under_a_checkpoints_name_is_refused(tmp_path):
         fit(2, checkpoint=tmp_path)
 
 
-def test_what_a_killed_process_left_half_written_is_cleared(tmp_path):
-    (tmp_path / ".epoch-00000004.fnn.0123.tmp").write_bytes(b"half")
-    (tmp_path / "notes.txt").write_text("mine")
+def test_what_a_killed_process_left_half_written_is_cleared_and_nothing_else(tmp_path):
+    (tmp_path / ".epoch-00000004.fnn.0123456789abcdef.tmp").write_bytes(b"half")
+    mine = [".epoch-mine.tmp", "epoch-000000007.fnn", "epoch-7.fnn", "notes.txt"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
     fit(1, checkpoint=tmp_path)
-    assert kept(tmp_path) == ["epoch-00000000.fnn", "epoch-00000001.fnn", "notes.txt"]
+    assert kept(tmp_path) == sorted(["epoch-00000000.fnn", "epoch-00000001.fnn", *mine])
+
+
+def test_a_newer_format_is_refused_and_let_alone(tmp_path, monkeypatch):
+    fit(2, checkpoint=tmp_path)
+    tree = fnn.load(tmp_path / "epoch-00000002.fnn")
+    monkeypatch.setattr("fnn.checkpoint.VERSION", 3)
+    save(tmp_path / "epoch-00000002.fnn", tree)
+    monkeypatch.undo()
+    before = (tmp_path / "epoch-00000002.fnn").read_bytes()
+    with pytest.raises(ValueError, match=r"its format is 3, not 2; update fnn"):
+        fit(3, checkpoint=tmp_path)
+    assert (tmp_path / "epoch-00000002.fnn").read_bytes() == before
+
+
+def test_a_sector_that_cannot_be_read_is_damage_too(tmp_path, monkeypatch):
+    whole, read, asked = fit(3, checkpoint=tmp_path), np.lib.format.read_array, []
+
+    def bad_sector(*args, **options):
+        asked.append(None)
+        if len(asked) == 1:
+            raise OSError(5, "Input/output error")
+        return read(*args, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array", bad_sector)
+    with pytest.warns(
+        UserWarning, match=r"epoch-00000003.fnn' cannot be read .*Input/output error.* from epoch 2"
+    ):
+        same_run(fit(3, checkpoint=tmp_path), whole)
+
+
+def test_a_folder_under_a_checkpoints_name_does_not_end_the_run(tmp_path):
+    (tmp_path / "epoch-00000002.fnn").mkdir()
+    (tmp_path / "epoch-00000002.fnn" / "mine").write_text("mine")
+    fit(1, checkpoint=tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        path.rename(tmp_path / path.name)
+    with pytest.warns(
+        UserWarning, match=r"(it is no file.* from epoch 1|epoch 2 could not be written: .*no.* file)"
+    ):
+        fitted = fit(3, checkpoint=tmp_path)
+    same_run(fitted, fit(3))
+    assert (tmp_path / "epoch-00000002.fnn" / "mine").read_text() == "mine"
+
+
+def test_the_folder_is_the_one_the_run_began_in_wherever_a_callback_goes(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    fit(2, seed=7, checkpoint="run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "b" / "run").iterdir()}
+    monkeypatch.chdir(tmp_path / "a")
+    fit(5, checkpoint="run", on_epoch=lambda report: os.chdir(tmp_path / "b"))
+    assert kept(tmp_path / "a" / "run")[-1] == "epoch-00000005.fnn"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b" / "run").iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -270,6 +363,24 @@ def test_a_folder_that_cannot_be_written_is_told_of_before_anything_is_trained(t
         fit(3, checkpoint=tmp_path)
     assert int(caught.value.fitted.state.epoch) == 0
     assert kept(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="who may write is told by POSIX here")
+def test_a_read_only_folder_is_told_of_and_the_begun_run_is_in_the_error():
+    """Not as root, who may write everywhere."""
+    text = """
+import os, tempfile, fnn
+fit(1)  # all is imported and compiled
+folder = tempfile.mkdtemp()
+os.chmod(folder, 0o555)
+os.geteuid() or os.seteuid(65534)
+try:
+    fit(2, checkpoint=folder)
+except OSError as error:
+    print(type(error).__name__, int(error.fitted.state.epoch), os.path.basename(error.filename), os.listdir(folder))
+"""
+    said, _ = program(text).communicate(timeout=120)
+    assert said == "PermissionError 0 epoch-00000000.fnn []\n"
 
 
 def program(text, *arguments):
@@ -476,6 +587,49 @@ def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
     chex.assert_trees_all_equal(bits(whole.state), bits(fitted.state))
 
 
+@pytest.mark.parametrize(("every", "at", "epoch"), [(3, 3, 3), (3, 5, 5), (9, 3, 5), (2, 4, 2), (1, 1, 0)])
+def test_ctrl_c_while_a_checkpoint_is_written_loses_nothing(tmp_path, monkeypatch, every, at, epoch):
+    fsync, calls = os.fsync, []
+
+    def pressed(descriptor):
+        calls.append(descriptor)
+        if len(calls) == at:  # each checkpoint syncs its file, then its folder
+            raise KeyboardInterrupt
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", pressed)
+    fitted = fit(5, checkpoint=tmp_path, every=every)
+    assert int(fitted.state.epoch) == epoch and fitted.stopped in ("interrupted", "epochs")
+    monkeypatch.undo()
+    if epoch:
+        assert kept(tmp_path)[-1] == f"epoch-0000000{epoch}.fnn"
+    same_run(fit(5, checkpoint=tmp_path, every=every), fit(5))
+
+
+def test_ctrl_c_between_two_entries_of_a_file_comes_through_as_itself(tmp_path, monkeypatch):
+    opened = zipfile.ZipFile.open
+
+    def left_open(archive, *args, **options):
+        opened(archive, *args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", left_open)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path / "tree", {"a": jnp.ones(2)})
+    assert kept(tmp_path) == []
+
+
+def test_a_finished_run_in_a_folder_that_cannot_be_written_is_returned(tmp_path, monkeypatch):
+    whole = fit(3, checkpoint=tmp_path, every=2)
+
+    def read_only(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fnn.archive.write", read_only)
+    monkeypatch.setattr("fnn.checkpoint.write", read_only)
+    same_run(fit(3, checkpoint=tmp_path, every=2), whole)
+
+
 def test_an_error_of_a_callback_comes_through_and_carries_what_was_learned(tmp_path):
     class MyError(Exception):
         pass
@@ -492,11 +646,3 @@ def test_an_error_of_a_callback_comes_through_and_carries_what_was_learned(tmp_p
     same_run(caught.value.fitted, fit(3))
     assert kept(tmp_path)[-1] == "epoch-00000003.fnn"
     same_run(fit(9, checkpoint=tmp_path, every=2), fit(9))
-
-
-def test_types_of_numbers_have_a_fingerprint():
-    def to(kind):
-        return lambda x: x.astype(kind)
-
-    words = [fingerprint(f=to(kind))["f"] for kind in (np.float32, np.float16, np.float32)]
-    assert words[0] == words[2] != words[1]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from networks import refused
 
 import fnn
 
@@ -220,7 +221,7 @@ def run(state, epochs, patience=None, capacity=16, watched=True):
     return fnn.train(
         NETWORK, fnn.softmax_cross_entropy, fnn.adam(), state, X, Y,
         epochs=epochs, batch_size=5, capacity=capacity, patience=patience,
-        validation=VALIDATION if watched else None, metrics={"accuracy": fnn.accuracy},
+        validation=VALIDATION if watched else None, metrics={"accuracy": fnn.accuracy} if watched else None,
     )  # fmt: skip
 
 
@@ -341,3 +342,141 @@ def test_a_penalty_is_part_of_what_is_lowered_and_sees_the_trained_part():
     assert set(seen) == {2}  # the weight and bias of the last layer
     assert jnp.linalg.norm(after.params[1]["weight"]) < 0.1 * jnp.linalg.norm(state.params[1]["weight"])
     assert history["cost"][0] > fnn.loss(network, fnn.softmax_cross_entropy)(state.params, X, Y)
+
+
+# What is refused --------------------------------------------------------------------------------
+
+COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
+VALUES = {"network": PLAIN, "cost": COST, "optimizer": RULE, "x": X, "y": Y}
+ALL = ("step", "epoch", "train")
+
+
+@functools.cache
+def plain_state():
+    return begin(PLAIN)
+
+
+@functools.cache
+def plain_fitted():
+    return fnn.fit(PLAIN, COST, RULE, X, Y, key=jax.random.key(0), epochs=1)
+
+
+def trained_with(caller, **changed):
+    """What a caller returns for what is right but for the changed."""
+    own = {"step": {"key": jax.random.key(1)}, "epoch": {}, "train": {"epochs": 2}}[caller]
+    given = VALUES | {"state": plain_state()} | own | changed
+    given |= {name: make() for name, make in given.items() if make is plain_fitted}
+    return getattr(fnn, caller)(**given)
+
+
+WRONG = {  # which functions, what is changed, pieces of the message
+    "fewer targets than rows": (ALL, {"y": Y[:9]}, ("the same number of rows everywhere", "x has 23, y has 9")),
+    "fewer rows than targets": (ALL, {"x": X[:9]}, ("the same number of rows everywhere", "x has 9, y has 23")),
+    "fewer weights": (ALL, {"sample_weight": np.ones(5)}, ("the same number of rows", "sample_weight has 5")),
+    "no rows": (ALL, {"x": X[:0], "y": Y[:0]}, ("at least one row", "got none in x, y")),
+    "rows of text": (ALL, {"x": [["a"] * 4] * 23}, ("x expected numbers", "'a' in row 0", "fnn.encode")),
+    "parameters for the state": (ALL, {"state": ({},)}, ("state expected an fnn.State", "a tuple", "fnn.start(")),
+    "a run for the state": (ALL, {"state": plain_fitted}, ("state expected an fnn.State", "a Fitted", "field .state")),
+    "network and cost swapped": (ALL, {"network": COST, "cost": PLAIN}, ("network expected a layer", "swapped?")),
+    "cost and optimizer swapped": (ALL, {"cost": RULE, "optimizer": COST}, ("cost expected a function", "swapped?")),
+    "a factory not called": (ALL, {"network": fnn.dense}, ("network expected a layer", "Call it: fnn.dense(…)")),
+    "a plain function": (ALL, {"network": jnp.sin}, ("network expected a layer", "fnn.serial(function)")),
+    "a cost by name": (ALL, {"cost": "mse"}, ("cost expected a function", "got 'mse'", "itself: fnn.mse")),
+    "a cost of elsewhere by name": (ALL, {"cost": "l2"}, ("cost expected a function", "got 'l2'", "fnn.mse")),
+    "a rule not called": (ALL, {"optimizer": fnn.adam}, ("optimizer expected", "the function adam", "Call it: adam(…)")),
+    "a factor for the penalty": (ALL, {"penalty": 0.1}, ("penalty expected a function", "got 0.1", "lambda params")),
+    "a seed for the key": (["step"], {"key": 0}, ("step: key expected jax.random.key(seed)", "got 0")),
+    "no key": (["step"], {"key": None}, ("step: key expected jax.random.key(seed)", "got None")),
+    **{f"batches of {size!r}": (ALL[1:], {"batch_size": size}, ("at least 1", f"got batch_size={size!r}", "such as 32"))
+       for size in (0, -1, 2.5, "8", None, True)},
+    **{f"{epochs!r} epochs": (["train"], {"epochs": epochs}, ("train: epochs", "at least 0", f"got epochs={epochs!r}"))
+       for epochs in (-1, 2.5, "3", None)},
+    "endless epochs": (["train"], {"epochs": 10**12}, ("epochs", "at most 2147483647", "got epochs=1000000000000")),
+    **{f"a history of {rows!r}": (["train"], {"capacity": rows}, ("capacity", "at least 1", f"got capacity={rows!r}"))
+       for rows in (0, -1, 2.5)},
+    "a history too short": (["train"], {"epochs": 9, "capacity": 3}, ("room for 9 epochs", "got capacity=3", "be lost")),
+    "patience without rows": (["train"], {"patience": 2}, ("patience needs rows", "give validation=(x, y)")),
+    "metrics without rows": (["train"], {"metrics": {"a": fnn.accuracy}}, ("metrics needs rows", "validation=(x, y)")),
+    **{f"patience of {n!r}": (["train"], {"validation": (X, Y), "patience": n}, ("at least 1", f"got patience={n!r}"))
+       for n in (0, -1, 2.5, "2")},
+    "a metric in the cost's place": (
+        ["train"], {"validation": (X, Y), "metrics": {"cost": fnn.accuracy}}, ("metrics['cost']", "another name")),
+    "metrics in a list": (["train"], {"validation": (X, Y), "metrics": [fnn.accuracy]}, ("functions by name", "a list")),
+    "validation rows alone": (["train"], {"validation": X}, ("validation expected (x, y)", "an ndarray", "fnn.split")),
+    "a tuple of one": (["train"], {"validation": (X,)}, ("validation expected (x, y)", "a tuple of 1")),
+    "a share": (["train"], {"validation": 0.2}, ("validation expected (x, y)", "got 0.2", "fnn.split")),
+    "fewer validation targets": (["train"], {"validation": (X, Y[:3])}, ("validation[0] has 23, validation[1] has 3",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("callers", "changed", "pieces"), WRONG.values(), ids=WRONG)
+def test_what_is_not_what_its_name_says_is_refused(callers, changed, pieces):
+    for caller in callers:
+        with refused(*pieces):
+            trained_with(caller, **changed)
+        with refused(*pieces):
+            jax.jit(
+                lambda weight, caller=caller: trained_with(caller, **({"sample_weight": weight} | changed))
+            )(np.ones(len(changed.get("x", X)), np.float32))
+
+
+def test_a_traced_number_of_epochs_needs_a_capacity_and_is_whole():
+    with refused("epochs is traced", "give capacity="):
+        jax.jit(lambda epochs: trained_with("train", epochs=epochs))(3)
+    with refused("epochs expected one whole number", "float32 of shape ()"):
+        jax.jit(lambda epochs: trained_with("train", epochs=epochs, capacity=4))(2.5)
+
+
+def test_no_epochs_leave_the_state_and_an_empty_history():
+    state, history = trained_with("train", epochs=0)
+    chex.assert_trees_all_equal(bits(state), bits(plain_state()))
+    assert jax.tree.map(jnp.shape, history) == {"cost": (0,)}
+    assert jax.tree.map(jnp.shape, trained_with("train", epochs=0, validation=(X, Y))[1])[
+        "validation_cost"
+    ] == (0,)
+
+
+@pytest.mark.parametrize("caller", ALL)
+def test_lists_train_as_arrays_do(caller):
+    of_lists = trained_with(caller, x=X.tolist(), y=Y.tolist())
+    chex.assert_trees_all_equal(bits(of_lists), bits(trained_with(caller)))
+
+
+NO_START = {  # what is changed, pieces of the message
+    "a cost for the network": (
+        {"network": COST},
+        ("start: network expected a layer", "softmax_cross_entropy"),
+    ),
+    "a seed for the key": ({"key": 0}, ("start: key expected jax.random.key(seed)", "got 0")),
+    "rows for the key": (
+        {"key": X},
+        ("start: key expected jax.random.key(seed)", "an ndarray of shape (23, 4)"),
+    ),
+    "a run for parameters": (
+        {"params": plain_fitted},
+        ("start: params expected", "a Fitted", "field .params"),
+    ),
+    "a number for parameters": ({"params": 5}, ("start: params expected a tree of arrays", "got 5")),
+    "decay alone": (
+        {"optimizer": fnn.weight_decay(0.1)},
+        ("a rule with a learning rate", "uphill", "fnn.chain("),
+    ),
+    "links alone": (
+        {"optimizer": fnn.chain(fnn.clip_by_global_norm(1.0), fnn.chain(fnn.weight_decay(0.1)))},
+        ("a rule with a learning rate", "Put a rule after it"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "pieces"), NO_START.values(), ids=NO_START)
+def test_a_start_from_what_is_not_what_its_name_says_is_refused(changed, pieces):
+    given = {"network": PLAIN, "optimizer": RULE, "x": X, "key": jax.random.key(0)} | changed
+    given |= {name: make() for name, make in given.items() if make is plain_fitted}
+    with refused(*pieces):
+        fnn.start(**given)
+
+
+def test_a_run_without_a_rule_is_refused():
+    for rule in (fnn.clip_by_global_norm(1.0), fnn.chain(fnn.weight_decay(0.1))):
+        with refused("a rule with a learning rate", "uphill"):
+            fnn.fit(PLAIN, COST, rule, X, Y, key=jax.random.key(0), epochs=1)

@@ -1,5 +1,6 @@
 """Wrong input: each is refused before anything is compiled, and told what was expected, what came, where, the mend."""
 
+import csv
 import datetime
 import functools
 
@@ -25,6 +26,7 @@ LINE = fnn.serial(fnn.dense(1))
 WIDER = fnn.serial(fnn.dense(16), jax.nn.relu, fnn.dense(3))
 DEEPER = fnn.serial(fnn.dense(8), jax.nn.relu, fnn.dense(3), fnn.dense(3))
 KEY, KEYS, OLD_KEYS = key(0), jax.random.split(key(1), 3), jnp.zeros((3, 2), jnp.uint32)
+KEYS_40 = jax.random.split(key(2), 40)
 PARAMS, WIDE_PARAMS, DEEP_PARAMS = (net.init(jax.random.clone(KEY), X) for net in (NETWORK, WIDER, DEEPER))
 SWAPPED = (PARAMS[2], PARAMS[1], PARAMS[0])
 NAN_PARAMS = ({**PARAMS[0], "weight": PARAMS[0]["weight"].at[1, 2].set(jnp.nan)}, *PARAMS[1:])
@@ -144,6 +146,10 @@ NUMBERS = {
     "masked entries": (lambda: fit(x=masked()), ValueError, "x expected a number everywhere", "a masked entry in row 7, column 2", ".filled("),
     "a sparse matrix": (lambda: fit(x=sparse()), TypeError, "x expected numbers", "got a csr_matrix", "call .toarray()"),
     "beyond float32": (lambda: fit(x=put(X, (1, 2), 1e300)), ValueError, "x holds 1e+300 at (1, 2)", "float32 cannot hold", "fnn.standardize"),
+    "random keys": (lambda: fit(x=KEYS_40), TypeError, "x expected numbers", "got random keys of shape (40,)", "numbers"),
+    "bytes of no meaning": (lambda: fit(x=X.astype("V8")), TypeError, "x expected numbers", "(|V8 of shape (40, 4))", "fnn.encode"),
+    "a text among numbers": (lambda: fit(x=[[1.0, 2.0], [1.0, "a"]] * 20), TypeError, "x expected numbers", "got 'a' in row 1, column 1", "fnn.encode"),
+    "no columns": (lambda: fit(x=X[:, :0]), ValueError, "layer 0, dense(8)", "at least one feature", "got none in shape (32, 0)"),
     "whole numbers beyond int32": (lambda: fit(x=np.arange(160).reshape(40, 4) + 2**40), ValueError, "x holds 1099511627776 at (0, 0)", "int32 cannot hold", "fnn.standardize"),
     "ids beyond int32": (lambda: fit(y=Y + 2**40), ValueError, "y holds 1099511627776", "int32 cannot hold", "jax_enable_x64"),
 }  # fmt: skip
@@ -161,6 +167,13 @@ TABLES = {
 
 SHAPES = {
     "a ragged list": (lambda: fit(x=[[1.0], [1.0, 2.0]] * 20), ValueError, "x expected rows of equal length", "a ragged list", "inhomogeneous"),
+    "nothing": (lambda: fit(x=None), TypeError, "x expected an array of rows", "got None", "a tree of such arrays"),
+    "an empty tree": (lambda: fit(x={}), TypeError, "x expected an array of rows", "got a dict", "a tree of such arrays"),
+    "nothing in validation": (lambda: fit(validation=(None, Y)), TypeError, "validation[0] expected an array of rows", "got None", "a tree of such arrays"),
+    "a reader of a CSV file": (lambda: fit(x=csv.DictReader(["mass", "3"])), TypeError, "x expected numbers", "got a DictReader", "fnn.encode"),
+    "a negative weight": (lambda: fit(sample_weight=put(np.ones(40), 4, -1)), ValueError, "sample_weight expected weights of at least 0", "got -1.0 in row 4", "class_weight"),
+    "weights of nothing": (lambda: fit(sample_weight=np.zeros(40)), ValueError, "sample_weight expected a weight above 0 in some row", "only zeros", "class_weight"),
+    "a negative weight in validation": (lambda: fit(validation=(*HELD, -np.ones(9))), ValueError, "validation[2] expected weights of at least 0", "got -1.0 in row 0", "class_weight"),
     "a generator": (lambda: fit(x=(row for row in X)), TypeError, "x expected numbers", "got a generator", "numpy.asarray(list(…))"),
     "a zip of rows": (lambda: fit(x=zip(X, Y)), TypeError, "x expected numbers", "got a zip", "numpy.asarray(list(…))"),
     "a file's name": (lambda: fit(x="penguins.csv"), TypeError, "x expected numbers", "got 'penguins.csv'", "fnn.encode"),
@@ -214,6 +227,9 @@ OPTIONS = {
         f"epochs {epochs!r}": (lambda epochs=epochs: fit(epochs=epochs), ValueError, "fit: epochs", "at least 0", f"got {epochs!r}")
         for epochs in (-1, 2.5, True, "10", float("nan"))
     },
+    "more epochs than can be counted": (lambda: fit(epochs=2**31), ValueError, "fit: epochs", "at most 2147483647", "got 2147483648"),
+    "patience without end": (lambda: fit(validation=HELD, patience=2**40), ValueError, "fit: patience", "at most 2147483647", "got 1099511627776"),
+    "a folder that no system knows": (lambda: fit(checkpoint="a\0b"), NotADirectoryError, "fit: checkpoint expected a folder", "got 'a\\x00b'", "which is none"),
     "a thousand epochs as a float": (lambda: fit(epochs=1e3), ValueError, "fit: epochs", "got 1000.0", "epochs=1000"),
     "patience 0": (lambda: fit(validation=HELD, patience=0), ValueError, "fit: patience", "at least 1", "got 0"),
     "validation as a share": (lambda: fit(validation=0.2), TypeError, "fit: validation expected (x, y)", "got 0.2", "fnn.split"),
@@ -238,6 +254,13 @@ BEGINNINGS = {
     "params with nan": (lambda: fit(params=NAN_PARAMS), ValueError, "fit: params[0]['weight'] expected finite", "got nan at (1, 2)", "network.init(key, x)"),
     "the fitted object as params": (lambda: fit(params=FITTED), TypeError, "fit: params expected a tree of arrays", "got a Fitted", ".params"),
     "params as the state": (lambda: fit(state=PARAMS, key=None), TypeError, "fit: state expected fitted.state", "got a tuple", "params="),
+    "a state with nan": (lambda: fit(state=with_params(NAN_PARAMS), key=None), ValueError, "fit: state.params[0]['weight'] expected finite numbers", "got nan at (1, 2)", "network.init(key, x)"),
+    "a state of no key": (lambda: fit(state=FITTED.state._replace(key=None), key=None), TypeError, "fit: state.key expected a random key", "got None", "key"),
+    "a state of no epoch": (lambda: fit(state=FITTED.state._replace(epoch="5"), key=None), ValueError, "fit: state.epoch expected a whole number", "got '5'", "at least 0"),
+    "a state before the first epoch": (lambda: fit(state=FITTED.state._replace(epoch=-1), key=None), ValueError, "fit: state.epoch expected a whole number", "got -1", "at least 0"),
+    "a state whose best is no best": (lambda: fit(state=FITTED.state._replace(best=PARAMS), key=None), TypeError, "fit: state.best expected fnn.Best(params, cost, epoch) or None", "got a tuple", "None"),
+    "a state whose best is another network's": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=WIDE_PARAMS)), key=None), ValueError, "state.best.params[0]['weight'] expected (4, 8)", "got (4, 16)", "parameters of the same network"),
+    "params of objects": (lambda: fit(params=jax.tree.map(lambda p: np.asarray(p, object), PARAMS)), TypeError, "fit: params expected a tree of arrays", "got a tuple", "network.init(key, x)"),
     "a state of another network": (lambda: fit(state=with_params(WIDE_PARAMS), key=None), ValueError, "params[0]['weight'] expected (4, 8)", "got (4, 16)", "another network"),
     "what the optimizer keeps of others": (lambda: fit(state=OF_OTHERS, key=None), ValueError, "state.optimizer.moments['m'][0]['weight'] expected (4, 8)", "got (4, 16)", "the state of another optimizer or network"),
     "a state of other columns": (lambda: fit(x=X[:, :3], state=FITTED.state, key=None), ValueError, "params[0]['weight'] expected (3, 8)", "got (4, 8)", "another network"),
@@ -253,7 +276,19 @@ FUNCTIONS = {
     "a cost with if": (lambda: fit(cost=with_if), TypeError, "cost expected a function of jax.numpy", "with_if takes its numbers out of JAX", "jnp.where for if"),
     "a cost that is a NumPy number": (lambda: fit(cost=constant), TypeError, "cost expected numbers computed from its arguments", "got 3.0 from constant", "with jax.numpy"),
     "a cost of whole numbers": (lambda: fit(cost=whole), ValueError, "the cost must be one real number", "int32 of shape ()", "take the mean"),
-    "a cost without targets": (lambda: fit(cost=of_predictions), TypeError, "of_predictions() takes 1 positional argument", "2 were given", "of_predictions"),
+    "a cost without targets": (lambda: fit(cost=of_predictions), TypeError, "fit: cost expected a function of predictions and targets", "got the function of_predictions(predictions)", "fnn.mse"),
+    "a cost of three": (lambda: fit(cost=lambda p, t, w: 0.0), TypeError, "fit: cost expected a function of predictions and targets", "got the function <lambda>(p, t, w)", "fnn.mse"),
+    "an activation for a cost": (lambda: fit(cost=jax.nn.relu), TypeError, "fit: cost expected a function of predictions and targets", "got the function relu(x", "fnn.mse"),
+    "a loss for a cost": (lambda: fit(cost=fnn.loss(NETWORK, CROSS)), TypeError, "fit: cost expected a function of predictions and targets", "got the function _loss", "fnn.mse"),
+    "a metric for a cost": (lambda: fit(cost=fnn.accuracy), ValueError, "fit: cost expected a function to be lowered", "got the metric accuracy", "metrics={'accuracy': fnn.accuracy}"),
+    "another metric for a cost": (lambda: line(cost=fnn.r2_score), ValueError, "fit: cost expected a function to be lowered", "got the metric r2_score", "metrics={'r2_score': fnn.r2_score}"),
+    "an option of a cost that is nan": (lambda: line(cost=functools.partial(fnn.huber, delta=np.nan)), ValueError, "fit: the option ['delta'] of huber", "expected finite", "delta"),
+    "a cost of a tree": (lambda: fit(cost=lambda p, t: (p.mean(), 0.0)), TypeError, "cost expected numbers computed from its arguments", "got a tuple", "does it return"),
+    "a penalty of a tree": (lambda: fit(penalty=lambda params: params), TypeError, "penalty expected numbers", "got a tuple", "does it return"),
+    "a metric of text": (lambda: fit(validation=HELD, metrics={"good": lambda p, t: "good"}), TypeError, "metrics['good'] expected numbers", "got 'good'", "does it return"),
+    "a metric of one argument": (lambda: fit(validation=HELD, metrics={"mean": of_predictions}), TypeError, "fit: metrics['mean'] expected a function of predictions and targets", "of_predictions(predictions)", "fnn.accuracy"),
+    "a metric named cost": (lambda: fit(validation=HELD, metrics={"cost": fnn.accuracy}), ValueError, "fit: metrics: 'cost'", "the validation cost", "Choose another"),
+    "a metric by number": (lambda: fit(validation=HELD, metrics={1: fnn.accuracy}), TypeError, "fit: metrics expected texts as names", "got 1", "names"),
     "a cost that raises": (lambda: fit(cost=raises), OutOfCheeseError, "no cheese left in the shop", "no cheese", "shop"),
     "a cost without weights": (lambda: fit(cost=lambda p, t: p.mean(), sample_weight=np.ones(40)), TypeError, "the cost or metric <lambda>", "takes no sample_weight", "sample_weight=None"),
     "an option of a cost as text": (lambda: fit(cost=functools.partial(SQUARE, sample_weight="mean")), TypeError, "the option ['sample_weight'] of mse", "got 'mean'", "a number or an array"),
@@ -284,6 +319,9 @@ RULES = {
     "a link not called": (lambda: fnn.chain(fnn.weight_decay(0.1), fnn.adam), TypeError, "chain: link 1 expected an optimizer", "got the function adam", "Call it: fnn.adam(…)"),
     "no links": (fnn.chain, ValueError, "chain() holds no links", "at least one", "chain(fnn.adam())"),
     "an optimizer not called": (lambda: fit(optimizer=fnn.adam), TypeError, "fit: optimizer expected one such as fnn.adam()", "got the function adam", "Call it: adam(…)"),
+    "a cost for an optimizer": (lambda: fit(optimizer=fnn.mse), TypeError, "fit: optimizer expected one such as fnn.adam()", "got the function mse", "Are cost and optimizer swapped?"),
+    "an optimizer of nothing": (lambda: fit(optimizer=fnn.Optimizer(None, None)), TypeError, "fit: optimizer expected init(params) → state", "got None and None", "updates, state"),
+    "an update of one argument": (lambda: fit(optimizer=fnn.Optimizer(RULE.init, lambda grads: grads)), TypeError, "fit: optimizer expected init(params) → state", "<lambda>(grads)", "update(grads, state, params)"),
     "an optimizer as a rate": (lambda: fit(optimizer=0.1), TypeError, "fit: optimizer expected one such as", "got 0.1", "fnn.adam()"),
 }  # fmt: skip
 

@@ -103,6 +103,10 @@ def _check(x: Any) -> None:
             "dense expected features on the last axis, got a single number of shape (). "
             "A single column of n rows goes in as x[:, None], of shape (n, 1)."
         )
+    if x.shape[-1] == 0:
+        raise ValueError(
+            f"dense expected at least one feature on the last axis, got none in shape {x.shape}."
+        )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"dense expected floating-point features, got {x.dtype} of shape {x.shape}. Quantities go in "

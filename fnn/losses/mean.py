@@ -1,9 +1,12 @@
-"""The mean that every cost takes, and the shapes that it refuses."""
+"""The mean that every cost takes, and the shapes and numbers that it refuses."""
 
 import reprlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 __all__: list[str] = []
@@ -24,7 +27,7 @@ def weighted_mean(values: jax.Array, sample_weight: ArrayLike | None) -> jax.Arr
 
 def spread(sample_weight: ArrayLike, values: jax.Array) -> jax.Array:
     """The weights of the leading axes, given to everything under them."""
-    weight = jnp.asarray(sample_weight, values.dtype)
+    weight = as_numbers("", "sample_weight", sample_weight).astype(values.dtype)
     if weight.shape != values.shape[: weight.ndim]:
         raise ValueError(
             f"sample_weight expected one weight a row, of shape {values.shape[:1]}, or of more leading "
@@ -48,7 +51,7 @@ def comparable(
     name: str, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Both as arrays of one shape and of at least float32; refuses what would broadcast."""
-    p, t = as_numbers(name, "predictions", predictions), as_numbers(name, "targets", targets)
+    p, t = as_numbers(f"{name}: ", "predictions", predictions), as_numbers(f"{name}: ", "targets", targets)
     if p.shape != t.shape:
         raise ValueError(
             f"{name} compares like with like: predictions have shape {p.shape}, targets {t.shape}. "
@@ -60,14 +63,114 @@ def comparable(
 
 
 def as_numbers(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """The value as an array; refuses None, text and objects."""
+    """The value as an array of real numbers; refuses None, text, objects, ragged lists, complex numbers."""
+    listed: Any = jax.tree.leaves(value) if isinstance(value, list | tuple) else ()
+    try:  # JAX would take a text in a list for the name of a type
+        array = None if any(isinstance(entry, str) for entry in listed) else jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        mend = next(mend for fits, mend in MENDS if fits(value))
+        raise TypeError(f"{name}{argument} expected numbers, got {_told(value)}. {mend}")
+    if jnp.iscomplexobj(array):
+        mend = "Give its parts as columns, .real and .imag."
+        raise TypeError(f"{name}{argument} expected real numbers, got {_told(value)}. {mend}")
+    return array
+
+
+MENDS: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda value: hasattr(value, "toarray"), "A sparse matrix goes in whole: call .toarray()."),
+    (lambda value: isinstance(value, np.ma.MaskedArray), "Fill what is masked: .filled(value)."),
+    (lambda value: isinstance(value, dict), "Give its arrays one by one."),
+    (
+        lambda value: True,
+        "Names of classes go through fnn.labels, numbers as text through float(…); rows have one length.",
+    ),
+)
+
+
+def _told(value: Any) -> str:
+    """The value for a message: short, and without an address in memory."""
+    if isinstance(value, str | bytes | int | float | complex | list | tuple | dict | None):
+        text = reprlib.repr(value)
+        if " at 0x" not in text:
+            return text
+    shape = getattr(value, "shape", None)
+    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
+    return f"{kind} of {value.dtype}, shape {shape}" if hasattr(value, "dtype") else kind
+
+
+# Numbers that have a range ------------------------------------------------------------------------
+
+
+def refuse_values(
+    wrong: Callable[[np.ndarray], Any], value: Any, sample_weight: Any, expected: str, mend: str
+) -> None:
+    """Refuse numbers that are `wrong` where there is weight, naming the first; traced ones have no values."""
+    if is_traced((value, sample_weight)):
+        return
+    array = np.asarray(value)
+    found = np.asarray(wrong(array))
+    if not found.any():
+        return
+    weight = np.asarray(1 if sample_weight is None else sample_weight)
+    if weight.shape == array.shape[: weight.ndim]:
+        found = found & (weight.reshape(weight.shape + (1,) * (array.ndim - weight.ndim)) != 0)
+    for index in np.argwhere(found)[:1].tolist():
+        row, *column = index or [0]
+        place = f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
+        raise ValueError(f"{expected}, got {array[tuple(index)]} in {place}. {mend}")
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether numbers in it have no values yet."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+RANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "label_smoothing": ("a share from 0 to 1, such as 0.1", lambda a: (a >= 0) & (a <= 1)),
+    "positive_weight": ("a finite number, at least 0", lambda a: (a >= 0) & np.isfinite(a)),
+    "delta": ("a finite number above 0", lambda a: (a > 0) & np.isfinite(a)),
+    "class_weight": ("a finite weight a class, at least 0", lambda a: (a >= 0) & np.isfinite(a)),
+}
+
+
+def check_options(name: str, **options: Any) -> None:
+    """Refuse options of a cost that are no numbers or, where they have values, out of their range."""
+    for option, value in options.items():
+        expected, right = RANGES[option]
+        if type(value) in (float, int) and right(value):
+            continue  # what almost every call brings, in no time
+        expected = f"{name}: {option} expected {expected}, got {_told(value)}."
+        if isinstance(value, dict):
+            raise TypeError(f"{expected} List them in the order of the ids: [w[0], w[1], …].")
+        if is_traced(value):
+            continue
+        if isinstance(value, bool) or not _are_real(value):
+            balanced = "Balanced ones are len(y) / (classes * numpy.bincount(y))."
+            raise TypeError(
+                f"{expected} {balanced if option == 'class_weight' else f'Such as {option}=0.5.'}"
+            )
+        if not np.all(right(np.asarray(value))):
+            raise ValueError(f"{expected} Its numbers: {np.asarray(value)}." if np.ndim(value) else expected)
+
+
+def check_bound(cost: Any) -> None:
+    """Refuse wrong options bound to a cost of fnn, before a compiled function hides their values."""
+    function: Any = getattr(cost, "func", None)
+    if getattr(function, "__module__", "").startswith("fnn.losses."):
+        bound = {name: value for name, value in cost.keywords.items() if name in RANGES}
+        if bound.get("class_weight", 0) is None:
+            del bound["class_weight"]
+        check_options(function.__name__, **bound)
+
+
+def _are_real(value: Any) -> bool:
     try:
-        return jnp.asarray(value)
-    except TypeError:
-        raise TypeError(
-            f"{name}: {argument} expected numbers, got {reprlib.repr(value)}. Names of classes go through "
-            "fnn.labels, numbers as text through float(…)."
-        ) from None
+        dtype = np.asarray(value).dtype
+    except (TypeError, ValueError):
+        return False
+    return dtype.kind in "biuf" or jnp.issubdtype(dtype, jnp.floating)
 
 
 def _mend(predictions: tuple[int, ...], targets: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import comparable, weighted_mean
+from fnn.losses.mean import check_options, comparable, weighted_mean
 
 __all__ = ["huber", "mae", "mse", "rmse"]
 
@@ -65,11 +65,12 @@ def huber(
         ½e²            where |e| ≤ δ
         δ(|e| − ½δ)    elsewhere
 
-    so its gradient is that of ½e², clipped to ±δ. Huber 1964.
+    so its gradient is that of ½e², clipped to ±δ; a δ that is not above 0 is a ValueError. Huber 1964.
 
     >>> huber(jnp.array([1.0, 2.0]), jnp.array([0.5, 5.0]))       # (0.125 + 2.5) / 2
     Array(1.3125, dtype=float32)
     """
+    check_options("huber", delta=delta)
     p, t = comparable("huber", predictions, targets, sample_weight)
     distance = jnp.abs(p - t)
     delta = jnp.asarray(delta, p.dtype)

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
+    check_state_for,
     correction,
     for_each_array,
     fresh,
@@ -65,6 +66,7 @@ def adagrad_update(grads: Any, state: RuleState, params: Any = None) -> tuple[An
     def formula(
         g: jax.Array,
         total: jax.Array,
+        *,
         learning_rate: jax.Array,
         eps: jax.Array,
         eps_root: jax.Array,
@@ -112,6 +114,7 @@ def rmsprop_update(grads: Any, state: RuleState, params: Any = None) -> tuple[An
     def formula(
         g: jax.Array,
         s: jax.Array,
+        *,
         learning_rate: jax.Array,
         decay: jax.Array,
         eps: jax.Array,
@@ -159,6 +162,7 @@ def adadelta_update(grads: Any, state: RuleState, params: Any = None) -> tuple[A
         g: jax.Array,
         s: jax.Array,
         d: jax.Array,
+        *,
         learning_rate: jax.Array,
         decay: jax.Array,
         eps: jax.Array,
@@ -209,12 +213,12 @@ def _adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
 
 def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², Δ = −α·m̂ / (√(v̂ + ε_root) + ε)."""
-    t = state.step + 1
 
     def formula(
         g: jax.Array,
         m: jax.Array,
         v: jax.Array,
+        *,
         learning_rate: jax.Array,
         b1: jax.Array,
         b2: jax.Array,
@@ -227,4 +231,6 @@ def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
         v_hat = v / correction(b2, t)
         return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
 
+    check_state_for(formula, state)
+    t = state.step + 1
     return for_each_array(formula, grads, state)

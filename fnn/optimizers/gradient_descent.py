@@ -45,7 +45,7 @@ def _init_still(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
 def gradient_descent_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """Δ = −αg."""
 
-    def formula(g: jax.Array, learning_rate: jax.Array) -> tuple[jax.Array]:
+    def formula(g: jax.Array, *, learning_rate: jax.Array) -> tuple[jax.Array]:
         return (-learning_rate * g,)
 
     return for_each_array(formula, grads, state)
@@ -82,7 +82,7 @@ def momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[A
     """v ← μv + g, Δ = −αv."""
 
     def formula(
-        g: jax.Array, v: jax.Array, learning_rate: jax.Array, momentum: jax.Array
+        g: jax.Array, v: jax.Array, *, learning_rate: jax.Array, momentum: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         v = momentum * v + g
         return -learning_rate * v, v
@@ -116,7 +116,7 @@ def nesterov_update(grads: Any, state: RuleState, params: Any = None) -> tuple[A
     """v ← μv + g, Δ = −α(g + μv)."""
 
     def formula(
-        g: jax.Array, v: jax.Array, learning_rate: jax.Array, momentum: jax.Array
+        g: jax.Array, v: jax.Array, *, learning_rate: jax.Array, momentum: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         v = momentum * v + g
         return -learning_rate * (g + momentum * v), v

@@ -1,8 +1,9 @@
 """What every update rule shares: its state, its numbers, and the walk over the parameters."""
 
+import inspect
 import math
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 import chex
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.functions import name_of
+from fnn.functions import name_of, said
 
 __all__ = ["Optimizer", "RuleState", "apply_updates"]
 
@@ -68,6 +69,8 @@ def fresh(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: Array
     parameters are, so that small squares do not vanish.
     """
 
+    check_arrays(params)
+
     def filled(start: ArrayLike) -> Any:
         return jax.tree.map(
             lambda p: jnp.full(p.shape, start, jnp.promote_types(p.dtype, jnp.float32)), params
@@ -82,6 +85,7 @@ def fresh(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: Array
 
 def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) -> tuple[Any, RuleState]:
     """Apply `formula(g, *moments, **numbers) → update, *moments` to every array of the gradients."""
+    check_state_for(formula, state)
     names = tuple(state.moments)
     for name in names:
         check_same("gradients", grads, f"parameters of optimizer.init ({name})", state.moments[name])
@@ -94,6 +98,35 @@ def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) ->
     columns = zip(*results) if results else [()] * (1 + len(names))
     updates, *moved = [jax.tree.unflatten(structure, column) for column in columns]
     return updates, state._replace(step=state.step + 1, moments=dict(zip(names, moved)))
+
+
+def check_arrays(params: Any) -> None:
+    """Refuse what a rule cannot learn: a network, a number, a run that holds its parameters."""
+    whole = hasattr(params, "params")
+    if whole or not all(hasattr(v, "shape") and hasattr(v, "dtype") for v in jax.tree.leaves(params)):
+        mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes it."
+        raise TypeError(
+            f"optimizer.init expected a tree of arrays, fnn.trained(params), got {said(params)}. {mend}"
+        )
+
+
+def check_state_for(formula: Callable[..., Any], state: Any) -> None:
+    """Refuse a state without the moments that a rule's formula takes by place, and its numbers by name."""
+    takes = inspect.signature(formula).parameters
+    numbers = {name for name, taken in takes.items() if taken.kind is taken.KEYWORD_ONLY}
+    check_state(formula.__qualname__.partition("_update")[0], state, numbers, len(takes) - len(numbers) - 1)
+
+
+def check_state(rule: str, state: Any, numbers: Set[str], moments: int = 0) -> None:
+    """Refuse the state of another rule, and what is no state at all."""
+    mend = "The order is update(grads, state, params), the state from this rule's init or its last update."
+    if not all(hasattr(state, name) for name in RuleState._fields):
+        raise TypeError(f"{rule}: update expected the state of the rule, got {said(state)}. {mend}")
+    if set(state.hyperparameters) != numbers or len(state.moments) != moments:
+        raise ValueError(
+            f"{rule}: update expected a state with the numbers {', '.join(sorted(numbers))}, got one with "
+            f"{', '.join(sorted(state.hyperparameters))}, of another rule. {mend}"
+        )
 
 
 def check_same(name: str, tree: Any, other_name: str, other: Any) -> None:
@@ -145,8 +178,17 @@ def number(rule: str, name: str, value: Any, below: float = math.inf, above: flo
             f"{rule}: {name} expected a number, such as {rule}({name}=0.01), got {got}. For another one "
             "later, fit again with params=fitted.params."
         )
+    if numbers.ndim:
+        raise ValueError(
+            f"{rule}: {name} expected one number, got {said(value)}. For several side by side, let jax.vmap "
+            f"give them one by one: jax.vmap(lambda {name}: …)({name}s)."
+        )
     high_enough = numbers >= 0 if above is None else numbers > above
     if not np.all(high_enough & (numbers < below)):
         low = "0 ≤" if above is None else f"{above:g} <"
         high = f" < {below:g}" if below < math.inf else " < ∞"
         raise ValueError(f"{rule}: {name} expected {low} {name}{high}, got {value!r}.")
+    with np.errstate(over="ignore"):
+        held = numbers.astype(jnp.result_type(float))
+    if np.isinf(held) and not np.isinf(numbers):
+        raise ValueError(f"{rule}: {name} expected a number that {held.dtype} can hold, got {value!r}.")

@@ -1,7 +1,7 @@
 """What happens to a gradient before the rule: links of a chain."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import chex
@@ -11,8 +11,8 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.functions import accepted, as_partial, name_of
-from fnn.optimizers.rule import Optimizer, RuleState, check_same, fresh, number
+from fnn.functions import accepted, as_partial, name_of, said
+from fnn.optimizers.rule import Optimizer, RuleState, check_same, check_state, fresh, number
 
 __all__ = ["chain", "clip_by_global_norm", "weight_decay"]
 
@@ -32,7 +32,7 @@ def chain(*links: Optimizer) -> Optimizer:
     >>> rule.update(jnp.array([3.0, 4.0]), rule.init(jnp.zeros(2)), jnp.zeros(2))[0]
     Array([0.6, 0.8], dtype=float32)
 
-    Raises TypeError for a link that is no optimizer.
+    Raises TypeError for a link that is no optimizer, ValueError for two rules or decay after one.
     """
     if not links:
         raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
@@ -44,20 +44,56 @@ def chain(*links: Optimizer) -> Optimizer:
             raise TypeError(
                 f"chain: link {place} expected an optimizer such as fnn.adam(), got {got}.{called}"
             )
-    _refuse_late_decay(links)
+    _check_order(links)
     init = Partial(_chain_init, *(as_partial(link.init) for link in links))
     return Optimizer(init, _chained(tuple(link.update for link in links)))
 
 
-def _refuse_late_decay(links: tuple[Optimizer, ...]) -> None:
-    """After a rule an update points downhill: what pulls a gradient to zero would push the weights away."""
-    numbers = [getattr(link.init, "keywords", {}) for link in links]
-    rules = [place for place, named in enumerate(numbers) if "learning_rate" in named]
-    decays = [place for place, link in enumerate(links) if link.update is weight_decay_update]
-    if rules and decays and decays[-1] > rules[0]:
+def _check_order(links: tuple[Optimizer, ...]) -> None:
+    """After a rule an update points downhill: decay would push weights away, another rule go uphill."""
+    rule: int | None = None
+    for place, link in enumerate(links):
+        for init in _unchained(link.init):
+            named = getattr(init, "keywords", {})
+            if rule is not None and init.func is _init_link and "rate" in named:
+                raise ValueError(
+                    f"chain: link {place}, weight_decay, stands after the rule, link {rule}, where it would "
+                    "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
+                )
+            if "learning_rate" not in named:
+                continue
+            if rule is not None:
+                raise ValueError(
+                    f"chain: link {place} expected no second rule, got {_rule_name(link)} after the rule, "
+                    f"link {rule}, {_rule_name(links[rule])}: a rule turns its gradient downhill, and the "
+                    "next would turn it uphill again. Keep one of them, as the last link."
+                )
+            rule = place
+
+
+def _rule_name(link: Optimizer) -> str:
+    return name_of(getattr(link.update, "func", link.update)).removesuffix("_update")
+
+
+def _unchained(init: Any) -> Iterator[Any]:
+    """The inits of the links, those of a chain in a chain one by one."""
+    if getattr(init, "func", None) is not _chain_init:
+        yield init
+        return
+    for link in init.args:
+        yield from _unchained(link)
+
+
+def check_has_rule(init: Any) -> None:
+    """Refuse links that prepare a gradient and no rule after them: added as they are, they go uphill.
+
+    Only the links of this file are known to be none; what comes from elsewhere passes.
+    """
+    if all(getattr(link, "func", None) is _init_link for link in _unchained(init)):
         raise ValueError(
-            f"chain: link {decays[-1]}, weight_decay, stands after the rule, link {rules[0]}, where it would "
-            "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
+            "optimizer expected a rule with a learning rate, got only what comes before one (clipping, "
+            "decay): gradients as they are go uphill. Put a rule after it, as in "
+            "fnn.chain(fnn.weight_decay(0.1), fnn.adam())."
         )
 
 
@@ -80,7 +116,11 @@ def chain_update(
 ) -> tuple[Any, tuple[Any, ...]]:
     """g ← uᵢ(g), first to last; each link is given of `extra` what it takes."""
     if not isinstance(state, tuple) or len(state) != len(links):
-        raise ValueError(f"chain expected the states of its {len(links)} links, got another state.")
+        got = f"a tuple of {len(state)}" if type(state) is tuple else said(state)
+        raise ValueError(
+            f"chain: update expected a tuple of the states of its {len(links)} links, got {got}. The order "
+            "is update(grads, state, params), the state from this chain's init or its last update."
+        )
     states = []
     for link, own in zip(links, state):
         grads, own = link(grads, own, params, **accepted(link, extra))
@@ -112,6 +152,7 @@ def _init_link(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
 
 def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """g · min(1, max_norm / ‖g‖)."""
+    check_state("clip_by_global_norm", state, {"max_norm"})
     wide = [g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in jax.tree.leaves(grads)]
     square = sum((jnp.sum(g**2) for g in wide), jnp.zeros((), jnp.float32))
     limit = state.hyperparameters["max_norm"].astype(square.dtype)
@@ -143,6 +184,7 @@ def weight_decay(rate: ArrayLike) -> Optimizer:
 
 def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """g + λθ, for what is not spared."""
+    check_state("weight_decay", state, {"rate"})
     if params is None:
         raise ValueError("weight_decay needs the parameters: optimizer.update(grads, state, params).")
     check_same("gradients", grads, "parameters", params)
