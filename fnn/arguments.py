@@ -20,7 +20,6 @@ __all__: list[str] = []
 
 METRICS = (accuracy, confusion_matrix, r2_score)
 MOST = 2**31 - 1  # epochs are counted in int32
-OBJECT = np.dtype(object)
 
 
 def check_fit(
@@ -172,11 +171,15 @@ def check_metrics(caller: str, metrics: Any) -> None:
         _check_function(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
 
 
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and not isinstance(leaf, type) and leaf.dtype != object
+
+
 def check_params(caller: str, params: Any) -> None:
     """Refuse parameters that are no tree of arrays: a whole result, or none."""
     leaves = jax.tree.leaves(params)
     whole = hasattr(params, "params")
-    if whole or params is None or not all(getattr(leaf, "dtype", OBJECT).kind != "O" for leaf in leaves):
+    if whole or params is None or not all(map(_is_array, leaves)):
         mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
         raise TypeError(
             f"{caller}: params expected a tree of arrays, such as fitted.params, got {said(params)}. {mend}"

@@ -142,7 +142,9 @@ def check_finite(**trees: Any) -> None:
 
 
 def not_finite(leaf: Any) -> tuple[int, ...] | None:
-    """The index of the first NaN or infinity, if there is one."""
+    """The index of the first NaN or infinity, if there is one; random keys have none."""
+    if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
+        return None
     array = np.asarray(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating) or np.isfinite(array).all():
         return None

@@ -141,3 +141,13 @@ def test_a_penalty_and_a_metric_may_be_constant():
 def test_different_data_gives_different_bits():
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(fit().params, fit(-X).params)
+
+
+def test_a_random_key_may_stand_among_the_parameters():
+    begin = lambda key, x: {"frozen": {"key": key}}
+    forward = lambda params, x: x + jax.random.normal(params["frozen"]["key"], x.shape)
+    network = fnn.serial(fnn.dense(3), fnn.layer(begin, forward, name="noisy"))
+    with jax.debug_key_reuse(False):  # the same noise each time is meant
+        params = network.init(key(3), X)
+        assert fit(network=network, params=params).stopped == "epochs"
+        assert fnn.predict(network, params, X).shape == (41, 3)

@@ -260,6 +260,7 @@ BEGINNINGS = {
     "a state before the first epoch": (lambda: fit(state=FITTED.state._replace(epoch=-1), key=None), ValueError, "fit: state.epoch expected a whole number", "got -1", "at least 0"),
     "a state whose best is no best": (lambda: fit(state=FITTED.state._replace(best=PARAMS), key=None), TypeError, "fit: state.best expected fnn.Best(params, cost, epoch) or None", "got a tuple", "None"),
     "a state whose best is another network's": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=WIDE_PARAMS)), key=None), ValueError, "state.best.params[0]['weight'] expected (4, 8)", "got (4, 16)", "parameters of the same network"),
+    "params of a type": (lambda: fit(params=[np.float32]), TypeError, "fit: params expected a tree of arrays", "got a list", "network.init(key, x)"),
     "params of objects": (lambda: fit(params=jax.tree.map(lambda p: np.asarray(p, object), PARAMS)), TypeError, "fit: params expected a tree of arrays", "got a tuple", "network.init(key, x)"),
     "a state of another network": (lambda: fit(state=with_params(WIDE_PARAMS), key=None), ValueError, "params[0]['weight'] expected (4, 8)", "got (4, 16)", "another network"),
     "what the optimizer keeps of others": (lambda: fit(state=OF_OTHERS, key=None), ValueError, "state.optimizer.moments['m'][0]['weight'] expected (4, 8)", "got (4, 16)", "the state of another optimizer or network"),
