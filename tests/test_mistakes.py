@@ -273,7 +273,7 @@ DATA = {
     ),
     "encode a file's name": (
         lambda: fnn.encode("penguins.csv"),
-        ValueError, "Expected rows as dicts", "of type str", "encode: row 0", "csv.DictReader",
+        TypeError, "expected rows as dicts", "got 'penguins.csv'", "encode: table", "csv.DictReader(file)",
     ),
     "encode an array": (
         lambda: fnn.encode(X),
