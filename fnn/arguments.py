@@ -12,6 +12,7 @@ import numpy as np
 from fnn.arrays import not_finite
 from fnn.functions import as_partial, is_key, name_of, said
 from fnn.layer import Layer
+from fnn.losses.mean import check_bound
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.regression import r2_score
 from fnn.parameters import trained
@@ -104,6 +105,7 @@ def _check_cost(cost: Any) -> None:
             f"fit: cost expected a function to be lowered, such as fnn.mse, got the metric {name_of(cost)}: "
             f"give it as metrics={{{name_of(cost)!r}: fnn.{name_of(cost)}}}."
         )
+    check_bound(cost)
     for path, leaf in jax.tree_util.tree_leaves_with_path(as_partial(cost)):
         if isinstance(leaf, int | float | np.ndarray | jax.Array) and not_finite(leaf) is not None:
             option = jax.tree_util.keystr(path[1:])

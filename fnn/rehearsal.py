@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.evaluation import forward_in_blocks
-from fnn.functions import as_partial, described, name_of, said
+from fnn.functions import as_partial, check_same, described, name_of, places, said
 from fnn.layer import Layer
 from fnn.objective import cost_of, real_number
 from fnn.optimizers import Optimizer
@@ -75,7 +75,7 @@ def _first(batch_size: int, rows: Any) -> Any:
 def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any) -> None:
     """Refuse the parameters of another network, and what an optimizer remembers of others."""
     expected = jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0), x)
-    if _shapes(state.params).keys() != _shapes(expected).keys():
+    if places(state.params).keys() != places(expected).keys():
         jax.eval_shape(network.forward, state.params, x)  # a layer knows best what it lacks
     check_same("params", expected, state.params, "Are these the parameters of another network?")
     if state.best is not None:
@@ -86,23 +86,6 @@ def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any)
     check_same(
         "state.optimizer", expected, state.optimizer, "Is this the state of another optimizer or network?"
     )
-
-
-def check_same(name: str, expected: Any, given: Any, mend: str) -> None:
-    """Refuse a tree with other places or shapes, naming the first that differ."""
-    there, here = _shapes(expected), _shapes(given)
-    differing = [
-        f"{name}{place} expected {there.get(place, 'nothing')}, got {here.get(place, 'nothing')}"
-        for place in there | here
-        if there.get(place) != here.get(place)
-    ]
-    if differing:
-        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise ValueError(f"{'; '.join(differing[:3])}{more}. {mend}")
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(p): jnp.shape(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 # What is tried ------------------------------------------------------------------------------------

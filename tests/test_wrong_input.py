@@ -99,6 +99,10 @@ def of_predictions(predictions):
     return jnp.mean(predictions**2)
 
 
+def scaled_cost(predictions, targets, by):
+    return by * CROSS(predictions, targets)
+
+
 class OutOfCheeseError(Exception):
     pass
 
@@ -283,7 +287,9 @@ FUNCTIONS = {
     "a loss for a cost": (lambda: fit(cost=fnn.loss(NETWORK, CROSS)), TypeError, "fit: cost expected a function of predictions and targets", "got the function _loss", "fnn.mse"),
     "a metric for a cost": (lambda: fit(cost=fnn.accuracy), ValueError, "fit: cost expected a function to be lowered", "got the metric accuracy", "metrics={'accuracy': fnn.accuracy}"),
     "another metric for a cost": (lambda: line(cost=fnn.r2_score), ValueError, "fit: cost expected a function to be lowered", "got the metric r2_score", "metrics={'r2_score': fnn.r2_score}"),
-    "an option of a cost that is nan": (lambda: line(cost=functools.partial(fnn.huber, delta=np.nan)), ValueError, "fit: the option ['delta'] of huber", "expected finite", "delta"),
+    "an option of a cost that is nan": (lambda: line(cost=functools.partial(fnn.huber, delta=np.nan)), ValueError, "huber", "delta", "got nan"),
+    "an option of a cost out of range": (lambda: fit(cost=functools.partial(CROSS, label_smoothing=2.0)), ValueError, "softmax_cross_entropy", "label_smoothing", "got 2.0"),
+    "an option of one's own cost that is nan": (lambda: fit(cost=functools.partial(scaled_cost, by=np.nan)), ValueError, "fit: the option ['by'] of scaled_cost", "expected finite", "by"),
     "a cost of a tree": (lambda: fit(cost=lambda p, t: (p.mean(), 0.0)), TypeError, "cost expected numbers computed from its arguments", "got a tuple", "does it return"),
     "a penalty of a tree": (lambda: fit(penalty=lambda params: params), TypeError, "penalty expected numbers", "got a tuple", "does it return"),
     "a metric of text": (lambda: fit(validation=HELD, metrics={"good": lambda p, t: "good"}), TypeError, "metrics['good'] expected numbers", "got 'good'", "does it return"),
