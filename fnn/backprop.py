@@ -9,8 +9,9 @@ import chex
 import jax
 from jax.typing import ArrayLike
 
+from fnn.checks import check_compares, check_network
 from fnn.derivatives import COSTS, through
-from fnn.given import check_cost, check_network, check_slopes
+from fnn.given import check_slopes
 from fnn.layer import Layer, call_plain, inside, is_plain
 from fnn.layers.dense import dense_forward
 from fnn.layers.dropout import dropout_forward
@@ -81,7 +82,7 @@ def backprop(
     (Array([[2.]], dtype=float32), Array([[4.]], dtype=float32))
     """
     check_network("backprop", network, cost)
-    check_cost("backprop", cost)
+    check_compares("backprop", "cost", cost, "fnn.mse")
     check_slopes("backprop", params)
     if 0 in (jax.numpy.size(leaf) for leaf in jax.tree.leaves(x)):
         raise ValueError("backprop: x expected at least one row, got none. Leave out what is empty.")

@@ -11,10 +11,10 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_metrics, check_params
 from fnn.arrays import ROWS, as_arrays, check_finite, outputs_for, row_count, suited
+from fnn.checks import check_metrics, check_network, check_params, check_whole
 from fnn.functions import check_same, check_takes, places, said
-from fnn.given import check_network, check_whole
+from fnn.given import check_one_a_row
 from fnn.layer import Layer, LayerError, shapes
 from fnn.losses.mean import refuse_values
 from fnn.metrics.classification import check_targets
@@ -64,12 +64,8 @@ def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
 
 def _row_by_row(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
     """forward(params, x), refused where it does not give one prediction a row."""
-    y, n = network.forward(params, x), jax.tree.leaves(x)[0].shape[0]
-    if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(y)):
-        raise ValueError(
-            f"expected one prediction for each of {n} rows of x, got predictions of {shapes(y)} from an "
-            f"input of {shapes(x)}: layers keep the leading axis."
-        )
+    y = network.forward(params, x)
+    check_one_a_row(y, x)
     return y
 
 

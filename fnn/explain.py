@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.arguments import check_optimizer
 from fnn.backprop import Walked, backwards, cost_and_delta, forwards, rule_of
+from fnn.checks import check_compares, check_network, check_optimizer
 from fnn.derivatives import WHOLE, through
 from fnn.functions import accepted, name_of
-from fnn.given import check_cost, check_network, check_slopes
+from fnn.given import check_slopes
 from fnn.layer import Layer, is_plain
 from fnn.layers.dense import dense_forward
 from fnn.losses import rmse
@@ -60,7 +60,7 @@ def explain(
         Δ = −αg = −0.1 · 4 = −0.4
     """
     check_network("explain", network, cost)
-    check_cost("explain", cost)
+    check_compares("explain", "cost", cost, "fnn.mse")
     check_optimizer("explain", optimizer)
     check_slopes("explain", params)
     x, y, *_ = checked_rows(network, cost, x, y, None, None)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn.arguments import check_count
 from fnn.checkpoint import NewerFormatError, check_alike, contents, save
+from fnn.checks import check_whole
 from fnn.fingerprint import unlike
 from fnn.state import State
 from fnn.structure import build, describe
@@ -40,7 +40,7 @@ def check_folder(path: Any, every: Any) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(f"fit: checkpoint expected a folder's path, such as 'runs/digits', got {path!r}.")
     if every is not None:
-        check_count("every", every, 1)
+        check_whole("fit", "every", every)
     name = os.fsdecode(path)
     if not name or "\0" in name or (os.path.exists(name) and not os.path.isdir(name)):
         raise NotADirectoryError(f"fit: checkpoint expected a folder, got {name!r}, which is none.")

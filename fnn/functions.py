@@ -89,9 +89,14 @@ def said(value: Any) -> str:
     return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
 
 
+def has_dtype(value: Any) -> bool:
+    """Whether this is an array, or the shape of one; a type such as np.float32 only has the name of it."""
+    return hasattr(value, "dtype") and not isinstance(value, type)
+
+
 def is_key(value: Any) -> bool:
     """Whether this is a random key: of jax.random.key, or the two numbers of jax.random.PRNGKey."""
-    if not hasattr(value, "dtype"):
+    if not has_dtype(value):
         return False
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return bool(value.shape == ())
@@ -107,10 +112,10 @@ def whole_number(value: Any, least: int) -> int | None:
     return None if isinstance(value, bool | np.bool_) or whole < least else whole
 
 
-def check_key(where: str, key: Any) -> None:
-    """Refuse what is no random key."""
+def check_key(where: str, key: Any, mend: str = "") -> None:
+    """Refuse what is no random key: a seed, None, a row of keys."""
     if not is_key(key):
-        raise TypeError(f"{where}: key expected jax.random.key(seed), got {said(key)}.")
+        raise TypeError(f"{where}: key expected jax.random.key(seed), got {said(key)}. {mend}".rstrip())
 
 
 def as_array(values: Any, where: str) -> Any:

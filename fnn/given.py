@@ -3,23 +3,19 @@
 Values are looked at only where they stand there, as numbers of Python do; what is traced passes.
 """
 
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.arguments import check_metrics, check_optimizer
 from fnn.arrays import as_arrays, row_count
-from fnn.derivatives import COSTS
-from fnn.functions import is_key, name_of, said
-from fnn.layer import Layer, shapes
+from fnn.checks import check_compares, check_network, check_optimizer, check_validation, check_whole
+from fnn.functions import said
+from fnn.layer import shapes
 from fnn.parameters import trained
 
 __all__: list[str] = []
-
-MOST = np.iinfo(np.int32).max  # epochs are counted in 32 bits
 
 
 # One turn -----------------------------------------------------------------------------------------
@@ -39,7 +35,7 @@ def checked_turn(
 ) -> tuple[Any, ...]:
     """The rows as arrays, of one number; refuses what is not what its name says."""
     check_network(caller, network, cost)
-    check_cost(caller, cost)
+    check_compares(caller, "cost", cost, "fnn.mse")
     check_optimizer(caller, optimizer)
     _check_state(caller, state)
     if penalty is not None and not callable(penalty):
@@ -49,43 +45,6 @@ def checked_turn(
         )
     check_whole(caller, "batch_size", batch_size, mend="It is the number of rows of a step, such as 32.")
     return _rows(x=x, y=y, sample_weight=sample_weight)
-
-
-def check_network(caller: str, network: Any, cost: Any = None) -> None:
-    """Refuse what is no layer: a factory that was not called, a function, what was swapped."""
-    if isinstance(network, Layer):
-        return
-    if isinstance(cost, Layer):
-        mend = "Are network and cost swapped?"
-    elif getattr(network, "makes_a_layer", False):
-        mend = f"Call it: fnn.{name_of(network)}(…)."
-    else:
-        mend = "fnn.serial(function) makes one." if callable(network) else "Does the network come first?"
-    raise TypeError(f"{caller}: network expected a layer, such as fnn.serial(…), got {said(network)}. {mend}")
-
-
-def check_cost(caller: str, cost: Any) -> None:
-    """Refuse what cannot be called, and say how a cost is given that was named or swapped."""
-    if callable(cost):
-        return
-    mend = ""
-    if isinstance(cost, str):
-        name = cost if cost in {known.__name__ for known in COSTS} else "mse"
-        mend = f" Give the function itself: fnn.{name}."
-    elif hasattr(cost, "update"):
-        mend = " Are cost and optimizer swapped?"
-    raise TypeError(
-        f"{caller}: cost expected a function of predictions and targets, such as fnn.mse, "
-        f"got {said(cost)}.{mend}"
-    )
-
-
-def check_key(caller: str, key: Any) -> None:
-    """Refuse a seed, None, and a row of keys."""
-    if not is_key(key):
-        raise TypeError(
-            f"{caller}: key expected jax.random.key(seed), got {said(key)}. Each step has its own."
-        )
 
 
 def _check_state(caller: str, state: Any) -> None:
@@ -125,20 +84,6 @@ def check_one_a_row(predictions: Any, x: Any) -> None:
 # Many turns ---------------------------------------------------------------------------------------
 
 
-def check_whole(caller: str, name: str, value: Any, least: int = 1, mend: str = "") -> None:
-    """Refuse what is no whole number from `least` up; a traced one too, for it decides shapes."""
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = least - 1
-    if isinstance(value, bool) or not least <= whole <= MOST:
-        if isinstance(value, jax.core.Tracer):
-            mend = "It decides shapes: under jit it is a static argument."
-        bounds = f"at most {MOST}" if whole > MOST else f"at least {least}"
-        got = f"{name}={said(value)}"
-        raise ValueError(f"{caller}: {name} expected a whole number, {bounds}, got {got}. {mend}".rstrip())
-
-
 def check_epochs(epochs: Any, capacity: Any) -> None:
     """Refuse epochs that cannot be counted, and a history that cannot hold them."""
     if capacity is not None:
@@ -163,27 +108,12 @@ def check_epochs(epochs: Any, capacity: Any) -> None:
 
 def checked_validation(validation: Any, metrics: Any, patience: Any) -> tuple[Any, ...] | None:
     """The rows that are not trained on, as arrays; refuses what needs them where there are none."""
-    concrete = patience is not None and not isinstance(patience, jax.core.Tracer)
-    if concrete:
-        check_whole("train", "patience", patience, mend="Without it training goes on to the last epoch.")
+    known = None if isinstance(patience, jax.core.Tracer) else patience
+    if known is not None:
+        check_whole("train", "patience", known, mend="Without it training goes on to the last epoch.")
+    check_validation("train", validation, metrics, known)
     if validation is None:
-        needy = "patience" if concrete else "metrics" if metrics else None
-        if needy:
-            raise ValueError(f"train: {needy} needs rows that are not trained on: give validation=(x, y).")
         return None
-    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-        got = f"a tuple of {len(validation)}" if isinstance(validation, tuple) else said(validation)
-        raise TypeError(
-            f"train: validation expected (x, y) or (x, y, sample_weight), got {got}. Give a tuple of rows "
-            "that are not trained on; fnn.split sets some aside."
-        )
-    if metrics is not None:
-        check_metrics("train", metrics)
-    if metrics and "cost" in metrics:
-        raise ValueError(
-            "train: metrics['cost'] would stand in the place of the validation cost, 'validation_cost', that "
-            "decides which parameters are best. Give the metric another name."
-        )
     return _rows(**{f"validation[{i}]": part for i, part in enumerate(validation)})
 
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.checks import check_whole
 from fnn.functions import said
-from fnn.given import check_slopes, check_whole
+from fnn.given import check_slopes
 from fnn.objective import real_number
 from fnn.parameters import merge, trained
 

@@ -4,6 +4,7 @@ Nothing is donated to a call: whatever goes wrong in one, the run as it was befo
 """
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ __all__ = ["Fitted", "Report"]
 
 CAPACITY = 1024  # epochs at most in one compiled call: the length of its history
 SECONDS = 0.5  # about how long a call may run, so that the host can step in
+GROWTH = 8  # times longer at most than the call before: one epoch alone is timed badly
 PIECES = 100  # of a history, before they are joined
 
 Train = Callable[[State, np.int32], tuple[State, dict[str, jax.Array], jax.Array]]
@@ -118,12 +120,15 @@ def loop(plan: Plan, run: Run, kept: int) -> Fitted:
 
 def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
     """The run after each call, of one epoch where somebody watches, else of about half a second."""
-    size = 1
+    size, expected = 1, math.inf  # seconds, once an epoch has been timed
     while not _has_ended(plan, run.state):
         clock, epoch = time.perf_counter(), int(run.state.epoch)
-        run, finite = _called(plan, run, min(size, plan.end - epoch, plan.every - epoch % plan.every))
+        made = min(size, plan.end - epoch, plan.every - epoch % plan.every)
+        run, finite = _called(plan, run, made, expected)
+        seconds = time.perf_counter() - clock
         if not plan.watchers:
-            size = _next_size(size, time.perf_counter() - clock)
+            size = _next_size(made, seconds)
+        expected = seconds * size / made
         yield run, finite
 
 
@@ -132,10 +137,11 @@ def _has_ended(plan: Plan, state: State) -> bool:
     return int(state.epoch) >= plan.end or (plan.patience is not None and stale >= plan.patience)
 
 
-def _called(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
+def _called(plan: Plan, run: Run, epochs: int, expected: float = math.inf) -> tuple[Run, bool]:
     """The run after so many epochs more, fewer where they ended it, and whether it is finite."""
     state, history, finite = plan.train(run.state, np.int32(epochs))
-    _wait(finite)
+    if expected > 2 * SECONDS:
+        _wait(finite)
     made = int(state.epoch) - int(run.state.epoch)
     piece = {name: np.asarray(rows)[:made] for name, rows in history.items()}
     pieces = run.pieces if len(run.pieces) < PIECES else (run.history,)
@@ -143,7 +149,10 @@ def _called(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
 
 
 def _wait(result: Any) -> None:
-    """Wait in Python, where Ctrl-C gets in, and at most two percent longer than needed."""
+    """Wait in Python, where Ctrl-C gets in, and at most two percent longer than needed.
+
+    It is for calls that may be long: in short ones looking costs more than Ctrl-C can wait.
+    """
     begin = time.perf_counter()
     while not result.is_ready():
         time.sleep(min(0.1, (time.perf_counter() - begin) / 50))
@@ -160,7 +169,7 @@ def _last_finite(plan: Plan, run: Run, after: Run) -> Run:
 
 
 def _next_size(size: int, seconds: float) -> int:
-    return max(1, min(2 * size, int(size * SECONDS / seconds), CAPACITY))
+    return max(1, min(GROWTH * size, int(size * SECONDS / seconds), CAPACITY))
 
 
 def _is_told_to_stop(plan: Plan, run: Run) -> bool:

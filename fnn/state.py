@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.arguments import check_optimizer, check_params
-from fnn.functions import is_key, said
-from fnn.given import check_network
+from fnn.checks import check_network, check_optimizer, check_params
+from fnn.functions import check_key
 from fnn.layer import Layer
 from fnn.optimizers import Optimizer
 from fnn.optimizers.transformations import check_has_rule
@@ -60,8 +59,7 @@ def start(
     check_network("start", network)
     check_optimizer("start", optimizer)
     check_has_rule(optimizer.init)
-    if not is_key(key):
-        raise TypeError(f"start: key expected jax.random.key(seed), got {said(key)}.")
+    check_key("start", key)
     if params is not None:
         check_params("start", params)
     init_key, run_key = jax.random.split(key)

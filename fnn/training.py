@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 
 from fnn.batches import drawn
 from fnn.evaluation import forward_in_blocks
-from fnn.functions import accepted
-from fnn.given import check_epochs, check_key, check_one_a_row, checked_turn, checked_validation
+from fnn.functions import accepted, check_key
+from fnn.given import check_epochs, check_one_a_row, checked_turn, checked_validation
 from fnn.layer import Layer
 from fnn.objective import Function, Objective, cost_of
 from fnn.optimizers import Optimizer, apply_updates
@@ -54,7 +54,7 @@ def step(
     True
     """
     x, y, sample_weight = checked_turn("step", network, cost, optimizer, state, penalty, x, y, sample_weight)
-    check_key("step", key)
+    check_key("step", key, "Each step has its own.")
     turn = one_turn(network, cost, optimizer, state, x, y, key, sample_weight, penalty)
     return turn.state, turn.cost
 

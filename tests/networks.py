@@ -56,6 +56,18 @@ def refused(*pieces, path=None, kind=(TypeError, ValueError)):
         assert isinstance(caught.value, fnn.LayerError) and " › ".join(caught.value.path) == path
 
 
+def each_is_refused(table):
+    """The test that every mistake of a table, (what is done, the error, pieces of its message), is told so."""
+
+    @pytest.mark.parametrize("wrong", table)
+    def test(wrong):
+        do, error, *pieces = table[wrong]
+        with refused(*pieces, kind=error):
+            do()
+
+    return test
+
+
 # A layer with statistics, as a user writes one ----------------------------------------------------
 
 

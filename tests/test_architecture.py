@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ["functions", "parameters", "losses.mean", "archive"],
     ["layer", "columns", "losses.regression", "losses.classification", "optimizers.rule", "progress"],
-    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "data",
+    ["network", "modify", "wire", "layers.dense", "layers.dropout", "layers.flatten", "losses", "data", "checks",
      "arrays", "metrics.regression", "metrics.classification", "optimizers.gradient_descent",
      "optimizers.adaptive", "optimizers.transformations", "objective"],
     ["walk", "taps", "layers", "encoding", "metrics", "optimizers", "arguments", "derivatives", "rows"],

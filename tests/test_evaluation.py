@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import says
+from networks import each_is_refused
 
 import fnn
 
@@ -210,11 +210,7 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_mistake_is_refused_and_its_message_teaches(wrong):
-    do, error, *pieces = WRONG[wrong]
-    with pytest.raises(error, match=says(*pieces)):
-        do()
+test_a_mistake_is_refused_and_its_message_teaches = each_is_refused(WRONG)
 
 
 def test_what_is_right_is_taken():

@@ -362,7 +362,7 @@ def test_what_is_no_real_number_or_has_no_gradient_is_refused():
 
 @pytest.mark.parametrize("entries", [0, -1, "3", 2.5, None])
 def test_a_number_of_entries_that_compares_nothing_is_refused(entries):
-    with refused("check_gradients: entries expected a whole number, at least 1", f"got entries={entries!r}"):
+    with refused("check_gradients: entries expected a whole number, at least 1", f"got {entries!r}"):
         fnn.check_gradients(jnp.sum, jnp.ones(2), entries=entries)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from networks import each_is_refused
 from oracles import says
 
 import fnn
@@ -183,11 +184,7 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_mistake_is_refused_and_its_message_teaches(wrong):
-    do, error, *pieces = WRONG[wrong]
-    with pytest.raises(error, match=says(*pieces)):
-        do()
+test_a_mistake_is_refused_and_its_message_teaches = each_is_refused(WRONG)
 
 
 def test_a_yes_or_no_in_any_form_is_taken():

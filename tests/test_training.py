@@ -387,17 +387,17 @@ WRONG = {  # which functions, what is changed, pieces of the message
     "a factor for the penalty": (ALL, {"penalty": 0.1}, ("penalty expected a function", "got 0.1", "lambda params")),
     "a seed for the key": (["step"], {"key": 0}, ("step: key expected jax.random.key(seed)", "got 0")),
     "no key": (["step"], {"key": None}, ("step: key expected jax.random.key(seed)", "got None")),
-    **{f"batches of {size!r}": (ALL[1:], {"batch_size": size}, ("at least 1", f"got batch_size={size!r}", "such as 32"))
+    **{f"batches of {size!r}": (ALL[1:], {"batch_size": size}, ("at least 1", f"got {size!r}", "such as 32"))
        for size in (0, -1, 2.5, "8", None, True)},
-    **{f"{epochs!r} epochs": (["train"], {"epochs": epochs}, ("train: epochs", "at least 0", f"got epochs={epochs!r}"))
+    **{f"{epochs!r} epochs": (["train"], {"epochs": epochs}, ("train: epochs", "at least 0", f"got {epochs!r}"))
        for epochs in (-1, 2.5, "3", None)},
-    "endless epochs": (["train"], {"epochs": 10**12}, ("epochs", "at most 2147483647", "got epochs=1000000000000")),
-    **{f"a history of {rows!r}": (["train"], {"capacity": rows}, ("capacity", "at least 1", f"got capacity={rows!r}"))
+    "endless epochs": (["train"], {"epochs": 10**12}, ("epochs", "at most 2147483647", "got 1000000000000")),
+    **{f"a history of {rows!r}": (["train"], {"capacity": rows}, ("capacity", "at least 1", f"got {rows!r}"))
        for rows in (0, -1, 2.5)},
     "a history too short": (["train"], {"epochs": 9, "capacity": 3}, ("room for 9 epochs", "got capacity=3", "be lost")),
     "patience without rows": (["train"], {"patience": 2}, ("patience needs rows", "give validation=(x, y)")),
     "metrics without rows": (["train"], {"metrics": {"a": fnn.accuracy}}, ("metrics needs rows", "validation=(x, y)")),
-    **{f"patience of {n!r}": (["train"], {"validation": (X, Y), "patience": n}, ("at least 1", f"got patience={n!r}"))
+    **{f"patience of {n!r}": (["train"], {"validation": (X, Y), "patience": n}, ("at least 1", f"got {n!r}"))
        for n in (0, -1, 2.5, "2")},
     "a metric in the cost's place": (
         ["train"], {"validation": (X, Y), "metrics": {"cost": fnn.accuracy}}, ("metrics['cost']", "another name")),

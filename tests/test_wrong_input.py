@@ -244,6 +244,7 @@ OPTIONS = {
     "validation one-hot of another width": (lambda: fit(validation=(X, ONE_HOT_4)), ValueError, "logits' shape (40, 3)", "targets of shape (40, 4)", "have 4 outputs", "the rows of validation="),
     "no key": (lambda: fit(key=None), ValueError, "fit expected a key", "the root of its random numbers", "key=jax.random.key(0)"),
     "a seed for a key": (lambda: fit(key=7), TypeError, "fit: key expected jax.random.key(seed)", "got 7", "A run has one key"),
+    "a type for a key": (lambda: fit(key=np.float32), TypeError, "fit: key expected jax.random.key(seed)", "got the function float32", "A run has one key"),
     "several keys": (lambda: fit(key=KEYS), TypeError, "fit: key expected jax.random.key(seed)", "an array of shape (3,)", "A run has one key"),
     "several old-style keys": (lambda: fit(key=OLD_KEYS), TypeError, "fit: key expected", "an array of shape (3, 2)", "A run has one key"),
     "a callback that takes nothing": (lambda: fit(on_epoch=lambda: None), TypeError, "fit: on_epoch expected a function of one argument", "<lambda>()", "the report"),
@@ -259,7 +260,7 @@ BEGINNINGS = {
     "the fitted object as params": (lambda: fit(params=FITTED), TypeError, "fit: params expected a tree of arrays", "got a Fitted", ".params"),
     "params as the state": (lambda: fit(state=PARAMS, key=None), TypeError, "fit: state expected fitted.state", "got a tuple", "params="),
     "a state with nan": (lambda: fit(state=with_params(NAN_PARAMS), key=None), ValueError, "fit: state.params[0]['weight'] expected finite numbers", "got nan at (1, 2)", "network.init(key, x)"),
-    "a state of no key": (lambda: fit(state=FITTED.state._replace(key=None), key=None), TypeError, "fit: state.key expected a random key", "got None", "key"),
+    "a state of no key": (lambda: fit(state=FITTED.state._replace(key=None), key=None), TypeError, "fit: state: key expected jax.random.key(seed)", "got None", "key"),
     "a state of no epoch": (lambda: fit(state=FITTED.state._replace(epoch="5"), key=None), ValueError, "fit: state.epoch expected a whole number", "got '5'", "at least 0"),
     "a state before the first epoch": (lambda: fit(state=FITTED.state._replace(epoch=-1), key=None), ValueError, "fit: state.epoch expected a whole number", "got -1", "at least 0"),
     "a state whose best is no best": (lambda: fit(state=FITTED.state._replace(best=PARAMS), key=None), TypeError, "fit: state.best expected fnn.Best(params, cost, epoch) or None", "got a tuple", "None"),
@@ -294,7 +295,7 @@ FUNCTIONS = {
     "a penalty of a tree": (lambda: fit(penalty=lambda params: params), TypeError, "penalty expected numbers", "got a tuple", "does it return"),
     "a metric of text": (lambda: fit(validation=HELD, metrics={"good": lambda p, t: "good"}), TypeError, "metrics['good'] expected numbers", "got 'good'", "does it return"),
     "a metric of one argument": (lambda: fit(validation=HELD, metrics={"mean": of_predictions}), TypeError, "fit: metrics['mean'] expected a function of predictions and targets", "of_predictions(predictions)", "fnn.accuracy"),
-    "a metric named cost": (lambda: fit(validation=HELD, metrics={"cost": fnn.accuracy}), ValueError, "fit: metrics: 'cost'", "the validation cost", "Choose another"),
+    "a metric named cost": (lambda: fit(validation=HELD, metrics={"cost": fnn.accuracy}), ValueError, "fit: metrics['cost'] would stand in the place of", "the validation cost", "Choose another"),
     "a metric by number": (lambda: fit(validation=HELD, metrics={1: fnn.accuracy}), TypeError, "fit: metrics expected texts as names", "got 1", "names"),
     "a cost that raises": (lambda: fit(cost=raises), OutOfCheeseError, "no cheese left in the shop", "no cheese", "shop"),
     "a cost without weights": (lambda: fit(cost=lambda p, t: p.mean(), sample_weight=np.ones(40)), TypeError, "the cost or metric <lambda>", "takes no sample_weight", "sample_weight=None"),
@@ -349,7 +350,7 @@ LAYERS = {
     "a layer not called": (lambda: fnn.serial(fnn.dense), TypeError, "serial: dense makes a layer", "call it", "dense(…)"),
     "a function for a network": (lambda: fit(jnp.tanh), TypeError, "fit: network expected a layer", "got the function tanh", "fnn.serial(function)"),
     "a list for a network": (lambda: fit([fnn.dense(3)]), TypeError, "fit: network expected a layer", "got a list", "fnn.serial(…)"),
-    "a layer not called for a network": (lambda: fit(fnn.dense), TypeError, "fit: network expected a layer", "got the function dense", "Call it: dense(…)"),
+    "a layer not called for a network": (lambda: fit(fnn.dense), TypeError, "fit: network expected a layer", "got the function dense", "Call it: fnn.dense(…)"),
 }  # fmt: skip
 
 PARTS = NUMBERS, TABLES, SHAPES, TARGETS, OPTIONS, BEGINNINGS, FUNCTIONS, RULES, LAYERS

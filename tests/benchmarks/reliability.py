@@ -1,9 +1,11 @@
-"""What care costs: fit beside a hand-written scan of the same step, and the checks of its input beside an epoch.
+"""What care costs: fit beside a hand-written scan of the same step, the checks of its input beside an epoch, and
+train with its finite check beside the same without.
 
 Medians of repeated runs, warm, blocked on, the two taken in turn.
 """
 
 import statistics
+import sys
 import time
 
 import jax
@@ -17,6 +19,7 @@ from fnn.functions import as_partial
 from fnn.rehearsal import rehearse
 from fnn.rows import checked_rows
 from fnn.setting import Setting, described_start
+from fnn.state import stays_finite
 
 COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
 
@@ -100,5 +103,44 @@ def measure(name, x, y, network, batch_size, epochs, repeats):
     )
 
 
+def finite_check(name, x, y, network, batch_size, epochs, repeats, cost=COST):
+    """`train` as fit calls it, and the same program with every look at the numbers left out."""
+    training = sys.modules["fnn.training"]
+    looks = {name: getattr(training, name) for name in ("costs_are_finite", "still_finite")}
+
+    def compiled(checked):
+        def run(state, x, y):
+            after, history = fnn.train(network, cost, RULE, state, x, y, epochs=epochs, batch_size=batch_size)
+            sound = (
+                looks["costs_are_finite"](history, epochs) & stays_finite(state, after) if checked else True
+            )
+            return after, history, sound
+
+        for look, function in looks.items():
+            setattr(training, look, function if checked else lambda *args: jnp.bool_(True))
+        try:
+            return jax.jit(run).lower(state, *on_device).compile()
+        finally:
+            for look, function in looks.items():
+                setattr(training, look, function)
+
+    on_device = jax.device_put((x, y))
+    state = fnn.start(network, RULE, x, key=jax.random.key(0))
+    runs, ratios, plain = {checked: compiled(checked) for checked in (True, False)}, [], []
+    for turn in range(repeats + 1):
+        with_it, without = (seconds(lambda run=run: run(state, *on_device)) for run in runs.values())
+        ratios += [with_it / without] if turn else []
+        plain += [without] if turn else []
+    print(
+        f"{name}: without the check {statistics.median(plain):.3f} s, with it {statistics.median(ratios):.3f} ×"
+    )
+
+
 measure("64-64-10 on digits, batch 32", *digits(), epochs=50, repeats=15)
 measure("784-512-512-10, 8192 rows, batch 128", *images(), epochs=5, repeats=5)
+finite_check("64-64-10 on digits, batch 32", *digits(), epochs=50, repeats=15)
+finite_check("64-64-10 on digits, full batch", *digits()[:3], batch_size=1797, epochs=1000, repeats=15)
+finite_check("784-512-512-10, 8192 rows, batch 128", *images(), epochs=5, repeats=5)
+xor = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+small = fnn.serial(fnn.dense(8), jnp.tanh, fnn.dense(1))
+finite_check("2-8-1, full batch", xor, xor[:, :1], small, 32, epochs=100_000, repeats=15, cost=fnn.mse)

@@ -1,0 +1,140 @@
+"""What every door asks of its arguments; each refusal names the door."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from fnn.functions import has_dtype, name_of, said, whole_number
+from fnn.layer import Layer
+
+__all__: list[str] = []
+
+MOST = 2**31 - 1  # epochs are counted in int32
+
+
+def check_network(caller: str, network: Any, cost: Any = None) -> None:
+    """Refuse what is no layer: a factory that was not called, a function, what was swapped."""
+    if isinstance(network, Layer):
+        return
+    if isinstance(cost, Layer):
+        mend = "Are network and cost swapped?"
+    elif getattr(network, "makes_a_layer", False):
+        mend = f"Call it: fnn.{name_of(network)}(…)."
+    else:
+        mend = "fnn.serial(function) makes one." if callable(network) else "Does the network come first?"
+    raise TypeError(f"{caller}: network expected a layer, such as fnn.serial(…), got {said(network)}. {mend}")
+
+
+def check_optimizer(caller: str, optimizer: Any) -> None:
+    """Refuse what has no init and update: a rule that was not called, a number, a plain function."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        mend = f" Call it: {name_of(optimizer)}(…)." if callable(optimizer) else ""
+        if "predictions" in signature(optimizer):
+            mend = " Are cost and optimizer swapped?"
+        raise TypeError(f"{caller}: optimizer expected one such as fnn.adam(), got {said(optimizer)}.{mend}")
+
+
+def check_params(caller: str, params: Any) -> None:
+    """Refuse parameters that are no tree of arrays: a whole result, or none."""
+    whole = hasattr(params, "params")
+    if whole or params is None or not all(map(_is_array, jax.tree.leaves(params))):
+        mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
+        raise TypeError(
+            f"{caller}: params expected a tree of arrays, such as fitted.params, got {said(params)}. {mend}"
+        )
+
+
+def _is_array(leaf: Any) -> bool:
+    return has_dtype(leaf) and leaf.dtype != object
+
+
+def check_validation(caller: str, validation: Any, metrics: Any, patience: Any) -> None:
+    """Refuse what is no (x, y) or (x, y, sample_weight), and what needs one where there is none."""
+    if validation is None:
+        needy = "patience" if patience is not None else "metrics" if metrics else None
+        if needy:
+            raise ValueError(
+                f"{caller}: {needy} needs rows that are not trained on: give validation=(x, y). "
+                "fnn.split sets some aside; fnn.evaluate measures after training."
+            )
+        return
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        got = f"a tuple of {len(validation)}" if isinstance(validation, tuple) else said(validation)
+        raise TypeError(
+            f"{caller}: validation expected (x, y) or (x, y, sample_weight), got {got}. Give a tuple of rows "
+            "that are not trained on; fnn.split sets some aside."
+        )
+    check_metrics(caller, {} if metrics is None else metrics)
+    if "cost" in (metrics or {}):
+        raise ValueError(
+            f"{caller}: metrics['cost'] would stand in the place of the validation cost, which decides what "
+            "is best. Choose another name."
+        )
+
+
+def check_metrics(caller: str, metrics: Any) -> None:
+    """Refuse metrics that are no functions by name."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"{caller}: metrics expected functions by name, such as {{'accuracy': fnn.accuracy}}, "
+            f"got {said(metrics)}."
+        )
+    for name, metric in metrics.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{caller}: metrics expected texts as names, got {said(name)}.")
+        check_compares(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
+
+
+def check_compares(caller: str, name: str, function: Any, example: str) -> None:
+    """Refuse what cannot be called with predictions and targets: a name, a rule, a function of others."""
+    if not takes(function, "predictions", "targets"):
+        mend = " Are cost and optimizer swapped?" if hasattr(function, "update") else ""
+        mend = f" Give the function itself: {example}." if isinstance(function, str) else mend
+        raise TypeError(
+            f"{caller}: {name} expected a function of predictions and targets, such as {example}, "
+            f"got {said(function)}{signature(function)}.{mend}"
+        )
+
+
+def takes(function: Any, *arguments: str) -> bool:
+    """Whether it can be called with so many arguments; the same function is asked once."""
+    try:
+        return _takes(function, arguments)
+    except TypeError:  # it cannot be compared with others
+        return _takes.__wrapped__(function, arguments)
+
+
+@functools.lru_cache(maxsize=256)
+def _takes(function: Any, arguments: tuple[str, ...]) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # some functions of C have no signature
+        return callable(function)
+    return True
+
+
+def signature(function: Any) -> str:
+    """What a function takes, for a message; nothing where it does not say."""
+    with contextlib.suppress(TypeError, ValueError):
+        return str(inspect.signature(function)) if callable(function) else ""
+    return ""
+
+
+def check_whole(caller: str, name: str, value: Any, least: int = 1, mend: str = "") -> None:
+    """Refuse what is no whole number from `least` up; a traced one too, for it decides shapes."""
+    whole = whole_number(value, least)
+    if whole is not None and whole <= MOST:
+        return
+    if isinstance(value, jax.core.Tracer):
+        mend = "It decides shapes: under jit it is a static argument."
+    elif isinstance(value, float) and value.is_integer() and value >= least:
+        mend = f"Give {name}={value:.0f}."
+    bounds = f"at least {least}" if whole is None else f"at most {MOST}"
+    message = f"{caller}: {name} expected a whole number, {bounds}, got {said(value)}. {mend}"
+    raise ValueError(message.rstrip())
