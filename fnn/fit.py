@@ -99,7 +99,7 @@ def fit(
         data,
     )
     like = described_start(setting, key, params, state)
-    rehearse(*setting[:3], like, data=data, batch_size=batch_size, penalty=penalty, metrics=metrics)
+    rehearse(setting, like)
     with contextlib.ExitStack() as stack:
         folder, kept = None, None
         if checkpoint is not None:

@@ -15,6 +15,7 @@ from fnn.layer import Layer
 from fnn.objective import cost_of, real_number
 from fnn.optimizers import Optimizer
 from fnn.parameters import trained
+from fnn.setting import Setting
 from fnn.state import State
 from fnn.training import step
 
@@ -23,28 +24,14 @@ __all__: list[str] = []
 NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 
 
-def rehearse(
-    network: Layer,
-    cost: Callable[..., Any],
-    optimizer: Optimizer,
-    state: State,
-    *,
-    data: tuple[Any, ...],
-    batch_size: int,
-    penalty: Callable[..., Any] | None,
-    metrics: Any,
-) -> None:
+def rehearse(setting: Setting, state: State) -> None:
     """Refuse what would go wrong in a step or in the validation after it; the same shapes are tried once.
 
     `state` is one of arrays or of shapes. What a layer, a cost, a penalty or a metric raises comes through.
     """
-    functions = (
-        as_partial(cost),
-        as_partial(optimizer.init),
-        None if penalty is None else as_partial(penalty),
-        {name: as_partial(metric) for name, metric in (metrics or {}).items()},
-    )
-    arguments = network, optimizer.update, int(batch_size), *described((functions, state, data))
+    network, cost, optimizer, penalty, metrics, batch_size, data = setting
+    functions = cost, as_partial(optimizer.init), penalty, metrics
+    arguments = network, optimizer.update, batch_size, *described((functions, state, data))
     try:
         hash(arguments)
     except TypeError:
