@@ -8,6 +8,7 @@ import numpy as np
 from fnn.arrays import not_finite
 from fnn.checks import (
     check_compares,
+    check_leaves,
     check_network,
     check_optimizer,
     check_params,
@@ -21,6 +22,7 @@ from fnn.losses.mean import check_bound
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.regression import r2_score
 from fnn.parameters import trained
+from fnn.state import State
 
 __all__: list[str] = []
 
@@ -114,7 +116,7 @@ def check_state(state: Any, optimizer: Any, key: Any, params: Any) -> None:
             "fit: with state= the run goes on with its own key and parameters: leave out key= and "
             "params=. (A new run from trained parameters is params=fitted.params, key=….)"
         )
-    if not (hasattr(state, "optimizer") and hasattr(state, "epoch")):
+    if not isinstance(state, State):
         mend = "It is in its field .state." if hasattr(state, "state") else "Parameters go in as params=."
         raise TypeError(f"fit: state expected fitted.state, got {said(state)}. {mend}")
     _check_parts(state)
@@ -148,10 +150,8 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return np.array_equal(one.astype(narrow), other.astype(narrow))
 
 
-def _check_parts(state: Any) -> None:
+def _check_parts(state: State) -> None:
     """Refuse what was put into a state by hand and is not what its place is for."""
-    check_params("fit", state.params)
-    _check_numbers("state.params", state.params)
     check_whole("fit", "state.epoch", state.epoch, 0)
     check_key("fit: state", state.key)
     best = state.best
@@ -159,6 +159,9 @@ def _check_parts(state: Any) -> None:
         raise TypeError(f"fit: state.best expected fnn.Best(params, cost, epoch) or None, got {said(best)}.")
     if best is not None:
         check_whole("fit", "state.best.epoch", best.epoch, 0)
+    mend = "fnn.start, fit and fnn.load make a state; ._replace changes a number in it."
+    check_leaves("fit", "state", state, mend, also=(int, float))
+    _check_numbers("state.params", state.params)
 
 
 def _said(number: np.ndarray | None) -> str:

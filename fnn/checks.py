@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from fnn.functions import has_dtype, name_of, said, whole_number
+from fnn.functions import is_array, name_of, said, whole_number
 from fnn.layer import Layer
 
 __all__: list[str] = []
@@ -38,18 +39,31 @@ def check_optimizer(caller: str, optimizer: Any) -> None:
         raise TypeError(f"{caller}: optimizer expected one such as fnn.adam(), got {said(optimizer)}.{mend}")
 
 
-def check_params(caller: str, params: Any) -> None:
-    """Refuse parameters that are no tree of arrays: a whole result, or none."""
+def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
+    """Refuse parameters that are no tree of arrays: a whole result, none, a text; `also` are leaves too."""
     whole = hasattr(params, "params")
-    if whole or params is None or not all(map(_is_array, jax.tree.leaves(params))):
-        mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
-        raise TypeError(
-            f"{caller}: params expected a tree of arrays, such as fitted.params, got {said(params)}. {mend}"
-        )
+    mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
+    if whole or params is None or isinstance(params, Layer):
+        expected = "params expected a tree of arrays, such as fitted.params"
+        raise TypeError(f"{caller}: {expected}, got {said(params)}. {mend}")
+    check_leaves(caller, "params", params, mend, also)
 
 
-def _is_array(leaf: Any) -> bool:
-    return has_dtype(leaf) and leaf.dtype != object
+def check_leaves(caller: str, name: str, tree: Any, mend: str, also: tuple[type, ...] = ()) -> None:
+    """Refuse a tree of other things than arrays of numbers and random keys, naming the first's place."""
+    odd = [leaf for leaf in jax.tree.leaves(tree) if not _is_leaf(leaf, also)]
+    if odd:
+        found = jax.tree_util.tree_leaves_with_path(tree)
+        place = next(jax.tree_util.keystr(path) for path, leaf in found if leaf is odd[0])
+        kind = f", {odd[0].dtype}" if is_array(odd[0]) else ""
+        expected = "an array of numbers" if place else "a tree of arrays"
+        raise TypeError(f"{caller}: {name}{place} expected {expected}, got {said(odd[0])}{kind}. {mend}")
+
+
+def _is_leaf(leaf: Any, also: tuple[type, ...]) -> bool:
+    if isinstance(leaf, jax.Array) or not is_array(leaf):  # random keys are JAX's
+        return isinstance(leaf, (jax.Array, *also))
+    return leaf.dtype == bool or bool(jnp.issubdtype(leaf.dtype, jnp.number))
 
 
 def check_validation(caller: str, validation: Any, metrics: Any, patience: Any) -> None:

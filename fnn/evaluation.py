@@ -187,14 +187,6 @@ def _check_call(caller: str, network: Any, params: Any, batch_size: Any) -> None
     """Refuse what is no network, no parameters and no number of rows."""
     check_network(caller, network)
     check_params(caller, params)
-    for leaf in jax.tree.leaves(params):
-        if isinstance(leaf, jax.Array):
-            continue
-        kind = "O" if isinstance(leaf, jax.ShapeDtypeStruct) else getattr(leaf.dtype, "kind", "V")
-        if kind in "OUSmM":
-            found = jax.tree_util.tree_leaves_with_path(params)
-            place = next(jax.tree_util.keystr(path) for path, other in found if other is leaf)
-            raise TypeError(f"{caller}: params{place} expected an array of numbers, got {said(leaf)}.")
     check_whole(caller, "batch_size", batch_size, mend="It is the number of rows in memory at once.")
 
 

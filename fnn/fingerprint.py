@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.functions import name_of
+from fnn.functions import is_array, name_of
 from fnn.layer import Layer
 
 __all__: list[str] = []
@@ -51,11 +51,6 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Layer) or callable(value)
 
 
-def _is_array(value: Any) -> bool:
-    """Modules such as jax.numpy, and types such as np.float32, have a dtype and a shape too."""
-    return isinstance(value, np.ndarray | np.generic | jax.Array)
-
-
 def _is_key(array: Any) -> bool:
     return bool(jnp.issubdtype(array.dtype, jax.dtypes.prng_key))
 
@@ -63,10 +58,10 @@ def _is_key(array: Any) -> bool:
 def _words(leaf: Any) -> str:
     if isinstance(leaf, VALUES) and not isinstance(leaf, np.generic):
         return repr(leaf)
-    if _is_array(leaf) and leaf.shape == () and not _is_key(leaf):
+    if is_array(leaf) and leaf.shape == () and not _is_key(leaf):
         usual = leaf.dtype == jnp.result_type(leaf.item())
         return str(np.asarray(leaf)[()]) + ("" if usual else f" ({leaf.dtype})")
-    name = f"{leaf.dtype} {leaf.shape}" if _is_array(leaf) else _called(leaf)
+    name = f"{leaf.dtype} {leaf.shape}" if is_array(leaf) else _called(leaf)
     name = re.sub(r" at 0x[0-9a-f]+", "", name)  # another process has other addresses
     return f"{name} #{_digest(leaf, {}).hex()[:SHOWN]}"
 
@@ -86,7 +81,7 @@ def _digest(value: Any, known: dict[int, tuple[Any, bytes]]) -> bytes:
         return known[id(value)][1]
     known[id(value)] = value, b""  # the value too: while it lives, its id is its own
     digest = hashlib.sha256(f"{type(value).__qualname__} ".encode())
-    if _is_array(value) and value.dtype != object:
+    if is_array(value) and value.dtype != object:
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(_bytes(value))
     elif isinstance(value, VALUES):
@@ -136,7 +131,7 @@ def _numbers_around(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         for name in code.co_names:
             found = function.__globals__.get(name)
-            if isinstance(found, VALUES | tuple) or _is_array(found):
+            if isinstance(found, VALUES | tuple) or is_array(found):
                 yield name, found
 
 

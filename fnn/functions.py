@@ -89,14 +89,14 @@ def said(value: Any) -> str:
     return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
 
 
-def has_dtype(value: Any) -> bool:
-    """Whether this is an array, or the shape of one; a type such as np.float32 only has the name of it."""
-    return hasattr(value, "dtype") and not isinstance(value, type)
+def is_array(value: Any) -> bool:
+    """Whether this is JAX's or NumPy's array: tables have a dtype too, and so has the type np.float32."""
+    return isinstance(value, jax.Array | np.ndarray | np.generic)
 
 
 def is_key(value: Any) -> bool:
     """Whether this is a random key: of jax.random.key, or the two numbers of jax.random.PRNGKey."""
-    if not has_dtype(value):
+    if not is_array(value):
         return False
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return bool(value.shape == ())

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.arrays import as_arrays, row_count
-from fnn.checks import check_compares, check_network, check_optimizer, check_validation, check_whole
+from fnn.checks import (
+    check_compares,
+    check_network,
+    check_optimizer,
+    check_params,
+    check_validation,
+    check_whole,
+)
 from fnn.functions import said
 from fnn.layer import shapes
 from fnn.parameters import trained
@@ -122,12 +129,7 @@ def checked_validation(validation: Any, metrics: Any, patience: Any) -> tuple[An
 
 def check_slopes(caller: str, params: Any) -> None:
     """Refuse what is no tree of numbers, and trained numbers that are whole: they have no slope."""
-    whole = hasattr(params, "params")
-    if whole or params is None or not all(map(_is_number, jax.tree.leaves(params))):
-        mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
-        raise TypeError(
-            f"{caller}: params expected a tree of arrays, such as fitted.params, got {said(params)}. {mend}"
-        )
+    check_params(caller, params, also=(int, float, complex))
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained(params)):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.inexact):
@@ -135,7 +137,3 @@ def check_slopes(caller: str, params: Any) -> None:
                 f"{caller}: params{jax.tree_util.keystr(path)} expected floating-point numbers, got {dtype} "
                 f"of shape {jnp.shape(leaf)}: a whole number has no slope. Give .astype('float32')."
             )
-
-
-def _is_number(leaf: Any) -> bool:
-    return isinstance(leaf, int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))

@@ -179,8 +179,8 @@ WRONG = {
     "x of other columns for one layer": (predict(fnn.dense(2), fnn.dense(2).init(jax.random.key(0), X), X[:, :3]), ValueError, "params['weight'] expected (3, 2), got (4, 2)", "expected 4 features", "got 3 in an input of shape (128, 3)"),
     "no params": (predict(params=None), TypeError, "predict: params expected a tree of arrays", "got None"),
     "a gap in params": (predict(params=without(PARAMS, 0, "bias")), ValueError, "params[0]['bias'] expected (5,), got nothing"),
-    "text in params": (predict(fnn.dense(1), {"weight": np.array([["a"]]), "bias": np.zeros(1)}, X[:, :1]), TypeError, "params['weight'] expected an array of numbers", "got an ndarray"),
-    "whole numbers of Python in params": (predict(fnn.dense(1), {"weight": 1, "bias": 0}, X[:, :1]), TypeError, "params expected a tree of arrays", "network.init"),
+    "text in params": (predict(fnn.dense(1), {"weight": np.array([["a"]]), "bias": np.zeros(1)}, X[:, :1]), TypeError, "params['weight'] expected an array of numbers", "got an ndarray of shape (1, 1), <U1", "network.init(key, x)"),
+    "whole numbers of Python in params": (predict(fnn.dense(1), {"weight": 1, "bias": 0}, X[:, :1]), TypeError, "params['bias'] expected an array of numbers", "got 0", "network.init"),
     "shapes for params": (predict(params=jax.eval_shape(lambda: PARAMS)), TypeError, "params[0]['bias'] expected an array of numbers", "ShapeDtypeStruct"),
     **{
         f"batch size {size!r}": (predict(batch_size=size), ValueError, "predict: batch_size expected a whole number", f"{size!r}")

@@ -1,5 +1,6 @@
 """Wrong input: each is refused before anything is compiled, and told what was expected, what came, where, the mend."""
 
+import argparse
 import csv
 import datetime
 import functools
@@ -265,8 +266,14 @@ BEGINNINGS = {
     "a state before the first epoch": (lambda: fit(state=FITTED.state._replace(epoch=-1), key=None), ValueError, "fit: state.epoch expected a whole number", "got -1", "at least 0"),
     "a state whose best is no best": (lambda: fit(state=FITTED.state._replace(best=PARAMS), key=None), TypeError, "fit: state.best expected fnn.Best(params, cost, epoch) or None", "got a tuple", "None"),
     "a state whose best is another network's": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=WIDE_PARAMS)), key=None), ValueError, "state.best.params[0]['weight'] expected (4, 8)", "got (4, 16)", "parameters of the same network"),
-    "params of a type": (lambda: fit(params=[np.float32]), TypeError, "fit: params expected a tree of arrays", "got a list", "network.init(key, x)"),
-    "params of objects": (lambda: fit(params=jax.tree.map(lambda p: np.asarray(p, object), PARAMS)), TypeError, "fit: params expected a tree of arrays", "got a tuple", "network.init(key, x)"),
+    "a state that remembers a text": (lambda: fit(state=FITTED.state._replace(optimizer=FITTED.state.optimizer._replace(step="5")), key=None), TypeError, "fit: state.optimizer.step expected an array of numbers", "got '5'", "._replace changes a number in it"),
+    "a state whose best holds a table": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=[series(["a"])])), key=None), TypeError, "fit: state.best.params[0] expected an array of numbers", "got a Series of shape (1,)", "._replace changes a number in it"),
+    "a state of another library": (lambda: fit(state=argparse.Namespace(optimizer=(), epoch=0), key=None), TypeError, "fit: state expected fitted.state", "got a Namespace", "params="),
+    "params of a type": (lambda: fit(params=[np.float32]), TypeError, "fit: params[0] expected an array of numbers", "got the function float32", "network.init(key, x)"),
+    "params of texts": (lambda: fit(params=jax.tree.map(lambda p: np.asarray(p, "<U9"), PARAMS)), TypeError, "fit: params[0]['bias'] expected an array of numbers", "got an ndarray of shape (8,), <U9", "network.init(key, x)"),
+    "params of a table": (lambda: fit(params=series(["a"])), TypeError, "fit: params expected a tree of arrays", "got a Series of shape (1,)", "network.init(key, x)"),
+    "a column of texts for a key": (lambda: fit(key=series(["a", "b"])), TypeError, "fit: key expected jax.random.key(seed)", "got a Series of shape (2,)", "A run has one key"),
+    "params of objects": (lambda: fit(params=jax.tree.map(lambda p: np.asarray(p, object), PARAMS)), TypeError, "fit: params[0]['bias'] expected an array of numbers", "got an ndarray of shape (8,), object", "network.init(key, x)"),
     "a state of another network": (lambda: fit(state=with_params(WIDE_PARAMS), key=None), ValueError, "params[0]['weight'] expected (4, 8)", "got (4, 16)", "another network"),
     "what the optimizer keeps of others": (lambda: fit(state=OF_OTHERS, key=None), ValueError, "state.optimizer.moments['m'][0]['weight'] expected (4, 8)", "got (4, 16)", "the state of another optimizer or network"),
     "a state of other columns": (lambda: fit(x=X[:, :3], state=FITTED.state, key=None), ValueError, "params[0]['weight'] expected (3, 8)", "got (4, 8)", "another network"),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.functions import name_of, said
+from fnn.functions import is_array, name_of, said
 
 __all__ = ["Optimizer", "RuleState", "apply_updates"]
 
@@ -102,8 +102,8 @@ def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) ->
 
 def check_arrays(params: Any) -> None:
     """Refuse what a rule cannot learn: a network, a number, a run that holds its parameters."""
-    whole = hasattr(params, "params")
-    if whole or not all(hasattr(v, "shape") and hasattr(v, "dtype") for v in jax.tree.leaves(params)):
+    whole, leaves = hasattr(params, "params"), jax.tree.leaves(params)
+    if whole or not all(is_array(v) or isinstance(v, jax.ShapeDtypeStruct) for v in leaves):
         mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes it."
         raise TypeError(
             f"optimizer.init expected a tree of arrays, fnn.trained(params), got {said(params)}. {mend}"
