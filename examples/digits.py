@@ -86,9 +86,10 @@ figure = plt.figure(figsize=(11, 4.2), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.15])
 
 axes = left.subplots()
-axes.plot(fitted.history["cost"], label="training")
-axes.plot(fitted.history["validation_cost"], label="validation")
-axes.axvline(int(fitted.state.best.epoch) - 1, color="grey", linestyle=":", label="best")
+epochs = range(1, len(fitted.history["cost"]) + 1)
+axes.plot(epochs, fitted.history["cost"], label="training")
+axes.plot(epochs, fitted.history["validation_cost"], label="validation")
+axes.axvline(int(fitted.state.best.epoch), color="grey", linestyle=":", label="best")
 axes.set(xlabel="epoch", ylabel="cost", yscale="log", title="the cost falls")
 axes.legend()
 

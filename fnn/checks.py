@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.functions import is_array, name_of, said, whole_number
 from fnn.layer import Layer
@@ -51,19 +52,44 @@ def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
 
 def check_leaves(caller: str, name: str, tree: Any, mend: str, also: tuple[type, ...] = ()) -> None:
     """Refuse a tree of other things than arrays of numbers and random keys, naming the first's place."""
-    odd = [leaf for leaf in jax.tree.leaves(tree) if not _is_leaf(leaf, also)]
-    if odd:
-        found = jax.tree_util.tree_leaves_with_path(tree)
-        place = next(jax.tree_util.keystr(path) for path, leaf in found if leaf is odd[0])
-        kind = f", {odd[0].dtype}" if is_array(odd[0]) else ""
-        expected = "an array of numbers" if place else "a tree of arrays"
-        raise TypeError(f"{caller}: {name}{place} expected {expected}, got {said(odd[0])}{kind}. {mend}")
+    for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, jax.Array):  # random keys among them
+            continue
+        if not (_is_numbers(leaf) or isinstance(leaf, also)):
+            kind = f", {leaf.dtype}" if is_array(leaf) else ""
+            place = _place(tree, leaf)
+            expected = "an array of numbers" if place else "a tree of arrays"
+            raise TypeError(f"{caller}: {name}{place} expected {expected}, got {said(leaf)}{kind}. {mend}")
+        if not _is_held(leaf):
+            expected = f"numbers that {jnp.result_type(leaf)} can hold"
+            raise ValueError(
+                f"{caller}: {name}{_place(tree, leaf)} expected {expected}, got {said(leaf)}. {mend}"
+            )
 
 
-def _is_leaf(leaf: Any, also: tuple[type, ...]) -> bool:
-    if isinstance(leaf, jax.Array) or not is_array(leaf):  # random keys are JAX's
-        return isinstance(leaf, (jax.Array, *also))
-    return leaf.dtype == bool or bool(jnp.issubdtype(leaf.dtype, jnp.number))
+def _place(tree: Any, leaf: Any) -> str:
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return next(jax.tree_util.keystr(path) for path, other in found if other is leaf)
+
+
+def _is_numbers(leaf: Any) -> bool:
+    """Whether JAX takes it: no texts, no durations, no bytes in another machine's order."""
+    try:
+        return is_array(leaf) and jnp.result_type(leaf) is not None
+    except TypeError:
+        return False
+
+
+def _is_held(leaf: Any) -> bool:
+    """Whether JAX's type for these numbers holds them, near enough."""
+    given, dtype = np.asarray(leaf), jnp.result_type(leaf)
+    if given.dtype == dtype:
+        return True
+    try:
+        with np.errstate(over="ignore"):
+            return np.allclose(given.astype(dtype), given, rtol=0.1, equal_nan=True)
+    except OverflowError:  # of an integer of Python
+        return False
 
 
 def check_validation(caller: str, validation: Any, metrics: Any, patience: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from fnn.checkpoint import NewerFormatError, check_alike, contents, save
 from fnn.checks import check_whole
 from fnn.fingerprint import unlike
+from fnn.functions import said
 from fnn.state import State
 from fnn.structure import build, describe
 
@@ -35,10 +36,10 @@ def check_folder(path: Any, every: Any) -> None:
     """Refuse what names no folder, and no number of epochs."""
     if path is None:
         if every is not None:
-            raise ValueError(f"fit: every={every!r} needs checkpoint=, the folder to keep the run in.")
+            raise ValueError(f"fit: every={said(every)} needs checkpoint=, the folder to keep the run in.")
         return
     if not isinstance(path, str | bytes | os.PathLike):
-        raise TypeError(f"fit: checkpoint expected a folder's path, such as 'runs/digits', got {path!r}.")
+        raise TypeError(f"fit: checkpoint expected a folder's path, such as 'runs/digits', got {said(path)}.")
     if every is not None:
         check_whole("fit", "every", every)
     name = os.fsdecode(path)

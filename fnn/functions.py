@@ -27,7 +27,7 @@ def as_partial(function: Callable[..., Any]) -> Partial:
         if isinstance(leaf, str) or callable(leaf):
             raise TypeError(
                 f"the option {jax.tree_util.keystr(path[1:])} of {function.func.__name__} expected a number "
-                f"or an array, got {leaf!r}: what is no number belongs in a function of its own."
+                f"or an array, got {said(leaf)}: what is no number belongs in a function of its own."
             )
     return Partial(function.func, *function.args, **function.keywords)
 
@@ -86,7 +86,8 @@ def said(value: Any) -> str:
     kind = f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
     if not hasattr(value, "__array__"):
         return kind
-    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) else repr(value)
+    holds_objects = getattr(getattr(value, "dtype", None), "hasobject", False)  # their words have addresses
+    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) or holds_objects else repr(value)
 
 
 def is_array(value: Any) -> bool:

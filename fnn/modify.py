@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from fnn.functions import said
 from fnn.layer import Forward, Layer, as_layer, check_names, described, inside, layer, shapes
 from fnn.parameters import merge, statistics, untrained
 
@@ -31,7 +32,9 @@ def repeat(times: int, part: Layer | Forward) -> Layer:
     Raises ValueError where `times` is no positive integer or the layer changes the shape.
     """
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise ValueError(f"repeat expected a whole number of times, at least 1, and a layer; got {times!r}.")
+        raise ValueError(
+            f"repeat expected a whole number of times, at least 1, and a layer; got {said(times)}."
+        )
     inner = as_layer(part, "repeat")
     return layer(
         functools.partial(_repeat_init, times, inner),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.checks import check_compares, check_network
 from fnn.functions import accepted, name_of, said
 from fnn.layer import Layer
 from fnn.parameters import merge, trained
@@ -66,6 +67,8 @@ def loss(network: Layer, cost: Function, penalty: Function | None = None) -> Fun
     >>> loss(serial(jnp.sin), mse)(((),), jnp.zeros(3), jnp.full(3, 2.0))
     Array(4., dtype=float32)
     """
+    check_network("loss", network, cost)
+    check_compares("loss", "cost", cost, "fnn.mse")
     return functools.partial(_loss, network, cost, penalty)
 
 

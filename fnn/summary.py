@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 
+from fnn.checks import check_network
 from fnn.layer import Layer
 from fnn.modify import freeze_forward
 from fnn.parameters import trained
@@ -40,6 +41,7 @@ def summary(network: Layer, x: chex.ArrayTree) -> str:
       2 dense(10)  (32, 10)         650  yes
     4,810 parameters, 4,810 of them trained
     """
+    check_network("summary", network)
     params = jax.eval_shape(lambda key: network.init(key, x), jax.random.key(0))
     rows = [Row("layer", "output", "parameters", "trained"), *_rows("", network, params, x, 0)]
     widths = [max(map(len, column)) for column in zip(*rows)]

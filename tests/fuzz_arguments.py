@@ -24,6 +24,9 @@ Y = np.arange(8) % 3
 NETWORK = fnn.serial(fnn.dense(3))
 OTHER = fnn.serial(fnn.flatten(1), fnn.dense(2), jnp.tanh, fnn.dropout(0.5), fnn.dense(1))
 PLAIN = fnn.fit(NETWORK, fnn.softmax_cross_entropy, fnn.adam(), X, Y, key=jax.random.key(0), epochs=1)
+WATCHED = fnn.fit(
+    NETWORK, fnn.softmax_cross_entropy, fnn.adam(), X, Y, key=jax.random.key(0), epochs=1, validation=(X, Y)
+)
 NAN = jax.tree.map(lambda leaf: leaf * jnp.nan, PLAIN.params)
 
 
@@ -83,16 +86,30 @@ RULES = st.sampled_from(
 NETWORKS = st.sampled_from(
     [NETWORK, OTHER, fnn.dense(1), fnn.serial(jnp.tanh), fnn.serial(jnp.sum), fnn.dense, jnp.tanh]
 )
-STATES = st.sampled_from(
-    [PLAIN.state, PLAIN, PLAIN.state._replace(params=NAN), PLAIN.state._replace(params=((),)), PLAIN.params]
-    + [PLAIN.state._replace(epoch=epoch) for epoch in (-1, 2.5, None, "3")]
-    + [
-        PLAIN.state._replace(key=3),
-        PLAIN.state._replace(optimizer=()),
-        PLAIN.state._replace(best=PLAIN.params),
-    ]
+ENTRIES = st.one_of(DATA, ANYTHING)
+
+
+@st.composite
+def with_an_entry(draw, tree):
+    """The tree with another thing at one of its places."""
+    leaves, structure = jax.tree.flatten(tree)
+    place = draw(st.integers(0, len(leaves) - 1))
+    return jax.tree.unflatten(structure, [*leaves[:place], draw(ENTRIES), *leaves[place + 1 :]])
+
+
+STATES = st.one_of(
+    st.sampled_from([PLAIN.state, PLAIN, PLAIN.params, PLAIN.state._replace(params=NAN)]),
+    with_an_entry(WATCHED.state),
+    st.builds(
+        lambda part, value: WATCHED.state._replace(**{part: value}),
+        st.sampled_from(WATCHED.state._fields),
+        st.one_of(st.sampled_from([(), ((),), PLAIN.params, -1, 2.5, 3, "3"]), ENTRIES),
+    ),
 )
-PARAMS = st.sampled_from([PLAIN.params, PLAIN, NAN, (), ((), ()), ({"weight": np.ones((2, 3))},), OTHER.init])
+PARAMS = st.one_of(
+    st.sampled_from([PLAIN.params, PLAIN, NAN, (), ((), ()), ({"weight": np.ones((2, 3))},), OTHER.init]),
+    with_an_entry(PLAIN.params),
+)
 HELD = st.one_of(
     st.tuples(data(2), data()), st.tuples(data(2), data(), data()), st.lists(data(2), max_size=3), ANYTHING
 )
@@ -126,6 +143,7 @@ ARGUMENTS = {  # what may stand in each one's place
     "progress": ANYTHING,
     "params": st.one_of(PARAMS, DATA, ANYTHING),
     "state": st.one_of(STATES, ANYTHING),
+    "checkpoint": ANYTHING.filter(lambda value: not isinstance(value, str | bytes | os.PathLike)),
     "every": scalars(1, 2, 0),
 }
 USUAL = dict(
@@ -173,7 +191,8 @@ def arguments(odd, kept):
     """They are refused in fnn's own words; and what is taken trains, and was not changed."""
     given = USUAL | ({} if "state" in odd else {"key": jax.random.key(0)}) | odd
     with tempfile.TemporaryDirectory() as folder:
-        given |= {"checkpoint": os.path.join(folder, "run")} if kept or "every" in odd else {}
+        if (kept or "every" in odd) and "checkpoint" not in odd:
+            given |= {"checkpoint": os.path.join(folder, "run")}
         with contextlib.suppress(OwnError):
             try:
                 with without_compiling(), taken_or_refused(ValueError, TypeError):

@@ -160,3 +160,8 @@ def test_a_summary_of_a_wrong_input_names_the_layer():
 def test_a_summary_refuses_a_tuple_of_numbers_for_a_shape():
     with refused("arrays, or jax.ShapeDtypeStruct", "got (32, 64)"):
         fnn.summary(fnn.serial(fnn.dense(8)), (32, 64))
+
+
+def test_a_summary_of_what_is_no_network_says_which_argument_is_one():
+    with refused("summary: network expected a layer", "got an array", "Does the network come first?"):
+        fnn.summary(jnp.zeros((4, 2)), fnn.serial(fnn.dense(8)))

@@ -442,6 +442,19 @@ def test_lists_train_as_arrays_do(caller):
     chex.assert_trees_all_equal(bits(of_lists), bits(trained_with(caller)))
 
 
+NO_LOSS = {  # the arguments of loss, pieces of the message
+    "swapped": ((fnn.mse, PLAIN), ("loss: network expected a layer", "Are network and cost swapped?")),
+    "a cost by name": ((PLAIN, "mse"), ("loss: cost expected a function", "got 'mse'", "fnn.mse")),
+    "parameters for a cost": ((PLAIN, ({},)), ("loss: cost expected a function", "got a tuple")),
+}
+
+
+@pytest.mark.parametrize(("arguments", "pieces"), NO_LOSS.values(), ids=NO_LOSS)
+def test_loss_refuses_what_is_no_network_and_no_cost(arguments, pieces):
+    with refused(*pieces):
+        fnn.loss(*arguments)
+
+
 NO_START = {  # what is changed, pieces of the message
     "a cost for the network": (
         {"network": COST},

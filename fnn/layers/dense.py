@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from fnn.functions import name_of
+from fnn.functions import name_of, said
 from fnn.layer import Layer, check_names, described, layer
 
 __all__ = ["dense"]
@@ -44,8 +44,8 @@ def dense(
         count = 0
     if count < 1 or isinstance(features, bool):
         raise ValueError(
-            f"dense expected a whole number of output features, at least 1, got {features!r}: for 64 of them "
-            "fnn.dense(64)."
+            f"dense expected a whole number of output features, at least 1, got {said(features)}: "
+            "for 64 of them fnn.dense(64)."
         )
     return layer(
         functools.partial(_dense_init, count, weight_init, bias_init),

@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.functions import said
 from fnn.layer import Layer, described, layer, no_parameters
 
 __all__ = ["dropout"]
@@ -28,7 +29,7 @@ def dropout(rate: float) -> Layer:
     """
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise ValueError(
-            f"dropout expected the share of units to drop, 0 ≤ rate < 1, got {rate!r}. "
+            f"dropout expected the share of units to drop, 0 ≤ rate < 1, got {said(rate)}. "
             "(It is the share dropped, not the share kept.)"
         )
     return layer(

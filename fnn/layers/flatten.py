@@ -5,6 +5,7 @@ import math
 
 import jax
 
+from fnn.functions import said
 from fnn.layer import Layer, described, layer, no_parameters
 
 __all__ = ["flatten"]
@@ -23,7 +24,7 @@ def flatten(axes: int) -> Layer:
     """
     if isinstance(axes, bool) or not isinstance(axes, int) or axes < 1:
         raise ValueError(
-            f"flatten expected how many of the last axes to join, at least 1, got {axes!r}: "
+            f"flatten expected how many of the last axes to join, at least 1, got {said(axes)}: "
             "flatten(2) for images of height and width, flatten(3) with channels."
         )
     return layer(no_parameters, functools.partial(flatten_forward, axes), name=f"flatten({axes})")

@@ -187,8 +187,8 @@ def number(rule: str, name: str, value: Any, below: float = math.inf, above: flo
     if not np.all(high_enough & (numbers < below)):
         low = "0 ≤" if above is None else f"{above:g} <"
         high = f" < {below:g}" if below < math.inf else " < ∞"
-        raise ValueError(f"{rule}: {name} expected {low} {name}{high}, got {value!r}.")
+        raise ValueError(f"{rule}: {name} expected {low} {name}{high}, got {said(value)}.")
     with np.errstate(over="ignore"):
         held = numbers.astype(jnp.result_type(float))
     if np.isinf(held) and not np.isinf(numbers):
-        raise ValueError(f"{rule}: {name} expected a number that {held.dtype} can hold, got {value!r}.")
+        raise ValueError(f"{rule}: {name} expected a number that {held.dtype} can hold, got {said(value)}.")
