@@ -106,7 +106,8 @@ def standardize(x: chex.Array) -> Standardizer:
     unit = shifted / reach  # in −1 … 1, so that its square neither overflows nor vanishes
     mean = unit.mean(axes)
     variance = ((unit - mean) ** 2).mean(axes)
-    return Standardizer(origin + reach * mean, reach * (variance + (variance == 0)) ** 0.5)
+    scale = reach * (variance + (variance == 0)) ** 0.5
+    return Standardizer(origin + reach * mean, scale + (scale == 0))  # half the least number is none
 
 
 def one_hot(ids: chex.Array, classes: int) -> jax.Array:

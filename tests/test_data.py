@@ -305,6 +305,14 @@ def test_a_constant_column_becomes_0_and_comes_back(value, rows):
     assert scale.inverse(scale(x)).tolist() == x.tolist()
 
 
+def test_the_least_numbers_that_there_are_stay_finite_and_come_back():
+    x = np.array([0.0, 5e-324])  # their standard deviation is no number of float64
+    scale = standardize(x)
+    assert np.isfinite(scale(x)).all() and scale.inverse(x).tolist() == x.tolist()
+    x = jnp.array([0.0, jnp.finfo(jnp.float32).tiny])  # nor is this one of float32 on a CPU
+    assert jnp.isfinite(jax.jit(lambda x: standardize(x)(x))(x)).all()
+
+
 def test_standardizing_works_under_jit_vmap_and_grad():
     x = jnp.asarray(table(), jnp.float32)
     scale = standardize(x)

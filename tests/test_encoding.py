@@ -175,6 +175,11 @@ def test_an_unseen_category_sets_nothing_where_that_is_allowed():
     assert encoder.inverse(encoder({"a": ["z", "y"]})) == {"a": [None, "y"]}
 
 
+def test_a_column_of_the_least_numbers_that_there_are_is_finite():
+    encoder = encode({"a": [0.0, 5e-324]})
+    assert np.isfinite(encoder({"a": [0.0, 5e-324, 1e-300]})).all()
+
+
 def test_a_constant_column_is_0_and_comes_back():
     encoder = encode({"a": [0.1, 0.1, 0.1], "b": ["x", "x", "x"]})
     x = encoder({"a": [0.1], "b": ["x"]})
