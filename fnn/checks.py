@@ -12,6 +12,7 @@ import numpy as np
 
 from fnn.functions import is_array, name_of, said, whole_number
 from fnn.layer import Layer
+from fnn.losses import __all__ as names_of_costs
 
 __all__: list[str] = []
 
@@ -41,7 +42,7 @@ def check_optimizer(caller: str, optimizer: Any) -> None:
 
 
 def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
-    """Refuse parameters that are no tree of arrays: a whole result, none, a text; `also` are leaves too."""
+    """Refuse what is no tree of parameters: a whole result, None, a network; leaves may be of `also` too."""
     whole = hasattr(params, "params")
     mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
     if whole or params is None or isinstance(params, Layer):
@@ -133,7 +134,9 @@ def check_compares(caller: str, name: str, function: Any, example: str) -> None:
     """Refuse what cannot be called with predictions and targets: a name, a rule, a function of others."""
     if not takes(function, "predictions", "targets"):
         mend = " Are cost and optimizer swapped?" if hasattr(function, "update") else ""
-        mend = f" Give the function itself: {example}." if isinstance(function, str) else mend
+        if isinstance(function, str):
+            itself = f"fnn.{function}" if function in names_of_costs else example
+            mend = f" Give the function itself: {itself}."
         raise TypeError(
             f"{caller}: {name} expected a function of predictions and targets, such as {example}, "
             f"got {said(function)}{signature(function)}.{mend}"

@@ -107,7 +107,7 @@ def standardize(x: chex.Array) -> Standardizer:
     mean = unit.mean(axes)
     variance = ((unit - mean) ** 2).mean(axes)
     scale = reach * (variance + (variance == 0)) ** 0.5
-    return Standardizer(origin + reach * mean, scale + (scale == 0))  # half the least number is none
+    return Standardizer(origin + reach * mean, scale + (scale == 0))  # it may be too small to be a float
 
 
 def one_hot(ids: chex.Array, classes: int) -> jax.Array:

@@ -4,7 +4,6 @@ Nothing is donated to a call: whatever goes wrong in one, the run as it was befo
 """
 
 import contextlib
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -120,15 +119,13 @@ def loop(plan: Plan, run: Run, kept: int) -> Fitted:
 
 def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
     """The run after each call, of one epoch where somebody watches, else of about half a second."""
-    size, expected = 1, math.inf  # seconds, once an epoch has been timed
+    size = 1
     while not _has_ended(plan, run.state):
         clock, epoch = time.perf_counter(), int(run.state.epoch)
         made = min(size, plan.end - epoch, plan.every - epoch % plan.every)
-        run, finite = _called(plan, run, made, expected)
-        seconds = time.perf_counter() - clock
+        run, finite = _called(plan, run, made)
         if not plan.watchers:
-            size = _next_size(made, seconds)
-        expected = seconds * size / made
+            size = _next_size(made, time.perf_counter() - clock)
         yield run, finite
 
 
@@ -137,25 +134,13 @@ def _has_ended(plan: Plan, state: State) -> bool:
     return int(state.epoch) >= plan.end or (plan.patience is not None and stale >= plan.patience)
 
 
-def _called(plan: Plan, run: Run, epochs: int, expected: float = math.inf) -> tuple[Run, bool]:
+def _called(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
     """The run after so many epochs more, fewer where they ended it, and whether it is finite."""
     state, history, finite = plan.train(run.state, np.int32(epochs))
-    if expected > 2 * SECONDS:
-        _wait(finite)
-    made = int(state.epoch) - int(run.state.epoch)
+    made = int(state.epoch) - int(run.state.epoch)  # JAX waits here, and looks for Ctrl-C while it does
     piece = {name: np.asarray(rows)[:made] for name, rows in history.items()}
     pieces = run.pieces if len(run.pieces) < PIECES else (run.history,)
     return Run(state, (*pieces, piece)), bool(finite)
-
-
-def _wait(result: Any) -> None:
-    """Wait in Python, where Ctrl-C gets in, and at most two percent longer than needed.
-
-    It is for calls that may be long: in short ones looking costs more than Ctrl-C can wait.
-    """
-    begin = time.perf_counter()
-    while not result.is_ready():
-        time.sleep(min(0.1, (time.perf_counter() - begin) / 50))
 
 
 def _last_finite(plan: Plan, run: Run, after: Run) -> Run:

@@ -554,6 +554,25 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path
         chex.assert_trees_all_equal({k: np.asarray(v) for k, v in tree["history"].items()}, whole.history)
 
 
+def interrupted(run, after):
+    """What a run returns when Ctrl-C is pressed so many seconds after it began, and the seconds since."""
+    pressed = []
+
+    def press():
+        pressed.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(after, press)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    timer.start()
+    try:
+        fitted = run()
+    finally:
+        timer.cancel()  # it must not ring in another test
+        signal.signal(signal.SIGINT, before)
+    return fitted, time.perf_counter() - pressed[0]
+
+
 @pytest.mark.parametrize("watched", [False, True])
 def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
     network = fnn.serial(fnn.dense(200), jnp.tanh, fnn.dense(3))
@@ -563,21 +582,7 @@ def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
         network, fnn.softmax_cross_entropy, fnn.adam(), x, y, **(options | {"key": jax.random.key(0)} | more)
     )
     run(epochs=1)  # what is compiled is not interrupted
-    pressed = []
-
-    def press():
-        pressed.append(time.perf_counter())
-        signal.raise_signal(signal.SIGINT)
-
-    timer = threading.Timer(1.5, press)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    timer.start()
-    try:
-        fitted = run(on_epoch=reports.append if watched else None)
-    finally:
-        timer.cancel()  # it must not ring in another test
-        signal.signal(signal.SIGINT, before)
-    waited = time.perf_counter() - pressed[0]
+    fitted, waited = interrupted(lambda: run(on_epoch=reports.append if watched else None), after=1.5)
     assert fitted.stopped == "interrupted" and waited < 3
     made = int(fitted.state.epoch)
     assert made > 0 and {len(rows) for rows in fitted.history.values()} == {made}
@@ -585,6 +590,27 @@ def test_ctrl_c_returns_what_was_learned_at_once(tmp_path, watched):
         assert reports[-1].epoch - made in (0, 1)
     whole = run(epochs=made)
     chex.assert_trees_all_equal(bits(whole.state), bits(fitted.state))
+
+
+def test_ctrl_c_does_not_wait_for_the_end_of_a_long_epoch():
+    def slow(x):
+        """Adds 0, after as many turns as the first number says: more of them compile nothing."""
+        turns = jax.lax.stop_gradient(x[0, 0]).astype(int)
+        busy = jax.lax.fori_loop(0, turns, lambda _, v: jnp.cos(v @ v), jnp.zeros((64, 64)))
+        return x + 0 * busy[0, 0]
+
+    network = fnn.serial(slow, fnn.dense(1))
+
+    def run(turns):
+        x = np.full((4, 1), turns, np.float32)
+        return fnn.fit(network, fnn.mae, fnn.adam(), x, x, key=jax.random.key(0), epochs=1)
+
+    run(1)
+    clock = time.perf_counter()
+    run(1e4)
+    turns = 1e4 * 6 / (time.perf_counter() - clock)  # about six seconds
+    fitted, waited = interrupted(lambda: run(turns), after=1)
+    assert fitted.stopped == "interrupted" and int(fitted.state.epoch) == 0 and waited < 3
 
 
 @pytest.mark.parametrize(("every", "at", "epoch"), [(3, 3, 3), (3, 5, 5), (9, 3, 5), (2, 4, 2), (1, 1, 0)])

@@ -382,6 +382,7 @@ WRONG = {  # which functions, what is changed, pieces of the message
     "a factory not called": (ALL, {"network": fnn.dense}, ("network expected a layer", "Call it: fnn.dense(…)")),
     "a plain function": (ALL, {"network": jnp.sin}, ("network expected a layer", "fnn.serial(function)")),
     "a cost by name": (ALL, {"cost": "mse"}, ("cost expected a function", "got 'mse'", "itself: fnn.mse")),
+    "another cost by name": (ALL, {"cost": "huber"}, ("cost expected a function", "got 'huber'", "itself: fnn.huber")),
     "a cost of elsewhere by name": (ALL, {"cost": "l2"}, ("cost expected a function", "got 'l2'", "fnn.mse")),
     "a rule not called": (ALL, {"optimizer": fnn.adam}, ("optimizer expected", "the function adam", "Call it: adam(…)")),
     "a factor for the penalty": (ALL, {"penalty": 0.1}, ("penalty expected a function", "got 0.1", "lambda params")),

@@ -286,6 +286,7 @@ BEGINNINGS = {
 
 FUNCTIONS = {
     "a cost by name": (lambda: fit(cost="mse"), TypeError, "fit: cost expected a function of predictions and targets", "got 'mse'", "such as fnn.mse"),
+    "a longer cost by name": (lambda: fit(cost="softmax_cross_entropy"), TypeError, "fit: cost expected a function of predictions and targets", "got 'softmax_cross_entropy'", "itself: fnn.softmax_cross_entropy"),
     "cost and optimizer swapped": (lambda: fit(cost=RULE, optimizer=CROSS), TypeError, "fit: cost expected a function", "got an Optimizer", "Are cost and optimizer swapped?"),
     "a cost that takes no mean": (lambda: fit(cost=one_a_row), ValueError, "the cost must be one real number", "float32 of shape (32,)", "take the mean"),
     "a cost without return": (lambda: fit(cost=without_return), TypeError, "cost expected numbers", "got None from without_return", "does it return"),

@@ -1,7 +1,6 @@
 """The dense layer: every output sees every input."""
 
 import functools
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from fnn.functions import name_of, said
+from fnn.functions import name_of, said, whole_number
 from fnn.layer import Layer, check_names, described, layer
 
 __all__ = ["dense"]
@@ -38,11 +37,8 @@ def dense(
     Raises ValueError where `features` is no positive integer, or the input has no floating-point
     features or other ones than the weights are for.
     """
-    try:
-        count = operator.index(features)
-    except TypeError:
-        count = 0
-    if count < 1 or isinstance(features, bool):
+    count = whole_number(features, 1)
+    if count is None:
         raise ValueError(
             f"dense expected a whole number of output features, at least 1, got {said(features)}: "
             "for 64 of them fnn.dense(64)."

@@ -1,11 +1,15 @@
 """What care costs: fit beside a hand-written scan of the same step, the checks of its input beside an epoch, and
-train with its finite check beside the same without.
+train with its finite check beside the same without; and how soon Ctrl-C returns the run.
 
 Medians of repeated runs, warm, blocked on, the two taken in turn.
 """
 
+import os
+import random
+import signal
 import statistics
 import sys
+import threading
 import time
 
 import jax
@@ -34,9 +38,10 @@ def digits():
     )
 
 
-def images():
+def images(times=1):
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(8192, 784)).astype(np.float32), draw.integers(0, 10, 8192).astype(np.int32)
+    x, y = np.tile(x, (times, 1)), np.tile(y, times)
     layers = fnn.dense(512), jax.nn.relu, fnn.dense(512), jax.nn.relu, fnn.dense(10)
     return x, y, fnn.serial(*layers), 128
 
@@ -135,6 +140,30 @@ def finite_check(name, x, y, network, batch_size, epochs, repeats, cost=COST):
     )
 
 
+def ctrl_c(name, x, y, network, batch_size, presses):
+    """Seconds from the key, pressed at random moments of a run that would not end, to the run returned."""
+    before, waits = signal.signal(signal.SIGINT, signal.default_int_handler), []
+    begin = lambda epochs: fnn.fit(
+        network, COST, RULE, x, y, key=jax.random.key(0), epochs=epochs, batch_size=batch_size
+    )
+    begin(1)  # compiled, and the data there
+    epoch = seconds(lambda: begin(2).state) / 2
+    for _ in range(presses):
+        pressed = []
+
+        def press(pressed=pressed):
+            pressed.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(1 + random.uniform(0, 3), press).start()
+        assert begin(10**6).stopped == "interrupted"
+        waits.append(time.perf_counter() - pressed[0])
+        time.sleep(2 * epoch)  # what was left to end in the background ends
+    signal.signal(signal.SIGINT, before)
+    middle = statistics.median(waits)
+    print(f"{name}: an epoch {epoch:.3f} s, Ctrl-C after {middle:.3f} s, at most {max(waits):.3f} s")
+
+
 measure("64-64-10 on digits, batch 32", *digits(), epochs=50, repeats=15)
 measure("784-512-512-10, 8192 rows, batch 128", *images(), epochs=5, repeats=5)
 finite_check("64-64-10 on digits, batch 32", *digits(), epochs=50, repeats=15)
@@ -143,3 +172,7 @@ finite_check("784-512-512-10, 8192 rows, batch 128", *images(), epochs=5, repeat
 xor = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 small = fnn.serial(fnn.dense(8), jnp.tanh, fnn.dense(1))
 finite_check("2-8-1, full batch", xor, xor[:, :1], small, 32, epochs=100_000, repeats=31, cost=fnn.mse)
+ctrl_c("64-64-10 on digits, batch 32", *digits(), presses=20)
+ctrl_c("64-64-10 on digits, batch 1", *digits()[:3], batch_size=1, presses=20)
+ctrl_c("784-512-512-10, 8192 rows, batch 128", *images(), presses=20)
+ctrl_c("784-512-512-10, 131072 rows, batch 128", *images(16), presses=20)
