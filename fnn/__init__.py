@@ -11,43 +11,38 @@
 Parameters are trees of arrays, networks and optimizers pairs of pure functions, random keys explicit.
 """
 
-from fnn.backprop import Backprop, backprop
-from fnn.checkpoint import load, save
-from fnn.data import Labels, Standardizer, labels, one_hot, split, standardize
-from fnn.encoding import Encoder, encode
-from fnn.evaluation import evaluate, predict
-from fnn.explain import explain
-from fnn.fit import fit
-from fnn.gradient_check import GradientCheck, check_gradients
-from fnn.layer import Layer, LayerError, layer
-from fnn.layers import dense, dropout, flatten
-from fnn.loop import Fitted, Report
-from fnn.losses import binary_cross_entropy, huber, mae, mse, rmse, softmax_cross_entropy
-from fnn.metrics import accuracy, confusion_matrix, r2_score
-from fnn.modify import freeze, precision, repeat
-from fnn.network import parallel, residual, serial
-from fnn.objective import Objective, loss
-from fnn.optimizers import (
-    Optimizer,
-    RuleState,
-    adadelta,
-    adagrad,
-    adam,
-    apply_updates,
-    chain,
-    clip_by_global_norm,
-    gradient_descent,
-    momentum,
-    nesterov,
-    rmsprop,
-    weight_decay,
-)
-from fnn.parameters import merge, trained
-from fnn.replay import NotFinite
-from fnn.state import Best, State, start
-from fnn.summary import summary
-from fnn.training import epoch, step, train
-from fnn.wire import wire
+from fnn.data.encoding import Encoder, encode
+from fnn.data.labels import Labels, labels, one_hot
+from fnn.data.split import split
+from fnn.data.standardize import Standardizer, standardize
+from fnn.inspection.explain import explain
+from fnn.inspection.summary import summary
+from fnn.layers.dense import dense
+from fnn.layers.dropout import dropout
+from fnn.layers.flatten import flatten
+from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
+from fnn.losses.regression import huber, mae, mse, rmse
+from fnn.metrics.classification import accuracy, confusion_matrix
+from fnn.metrics.regression import r2_score
+from fnn.network.compose import parallel, residual, serial
+from fnn.network.layer import Layer, LayerError, layer
+from fnn.network.modify import freeze, precision, repeat
+from fnn.network.parameters import merge, trained
+from fnn.network.wire import wire
+from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop
+from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
+from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
+from fnn.optimizers.transformations import chain, clip_by_global_norm, weight_decay
+from fnn.run.fit import fit
+from fnn.run.loop import Fitted, Report
+from fnn.run.not_finite import NotFinite
+from fnn.saving.checkpoint import load, save
+from fnn.workflow.backprop import Backprop, backprop
+from fnn.workflow.evaluation import evaluate, predict
+from fnn.workflow.gradient_check import GradientCheck, check_gradients
+from fnn.workflow.objective import Objective, loss
+from fnn.workflow.state import Best, State, start
+from fnn.workflow.training import epoch, step, train
 
 __version__ = "0.1.0"
 

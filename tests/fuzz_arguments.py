@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from strange import ANYTHING, DATA, FORMS, arrays, taken_or_refused
 
 import fnn
-from fnn.functions import described
+from fnn.guard.functions import abstract
 
-FIT = sys.modules["fnn.fit"]
+FIT = sys.modules["fnn.run.fit"]
 X = np.linspace(-1, 1, 16, dtype=np.float32).reshape(8, 2)
 Y = np.arange(8) % 3
 NETWORK = fnn.serial(fnn.dense(3))
@@ -216,4 +216,4 @@ def trained(given):
     begun = 0 if "state" not in given else int(given["state"].epoch)
     assert len(fitted.history["cost"]) == int(fitted.state.epoch) - begun
     assert fitted.stopped in ("epochs", "patience", "on_epoch", "not_finite")
-    assert described(fitted.params)
+    assert abstract(fitted.params)

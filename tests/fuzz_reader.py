@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from strange import NUMBERS, TEXTS, taken_or_refused
 
 import fnn
-from fnn.archive import SEAL
+from fnn.saving.archive import SEAL
 
 TREES = [
     {"w": jnp.ones((2, 3)), "n": 7, "t": ("text", None, 0.5, [True, 1j])},

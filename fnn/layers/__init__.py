@@ -1,7 +1,3 @@
 """The layers: what the parts of a network compute."""
 
-from fnn.layers.dense import dense
-from fnn.layers.dropout import dropout
-from fnn.layers.flatten import flatten
-
-__all__ = ["dense", "dropout", "flatten"]
+__all__: list[str] = []

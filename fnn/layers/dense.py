@@ -9,15 +9,17 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from fnn.functions import name_of, said, whole_number
-from fnn.layer import Layer, check_names, described, layer
+from fnn.guard.numbers import whole_number
+from fnn.guard.words import describe, name_of
+from fnn.network.layer import Layer, check_names, intern, layer
 
 __all__ = ["dense"]
+
 
 HE_NORMAL = jax.nn.initializers.he_normal()  # made once: made anew it would be another description
 
 
-@described
+@intern
 def dense(
     features: int,
     weight_init: Initializer = HE_NORMAL,
@@ -40,7 +42,7 @@ def dense(
     count = whole_number(features, 1)
     if count is None:
         raise ValueError(
-            f"dense expected a whole number of output features, at least 1, got {said(features)}: "
+            f"dense expected a whole number of output features, at least 1, got {describe(features)}: "
             "for 64 of them fnn.dense(64)."
         )
     return layer(

@@ -6,13 +6,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from fnn.functions import said
-from fnn.layer import Layer, described, layer, no_parameters
+from fnn.guard.words import describe
+from fnn.network.layer import Layer, intern, layer, no_parameters
 
 __all__ = ["dropout"]
 
 
-@described
+@intern
 def dropout(rate: float) -> Layer:
     """While learning, each unit is 0 with probability `rate`; afterwards nothing is dropped.
 
@@ -29,7 +29,7 @@ def dropout(rate: float) -> Layer:
     """
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise ValueError(
-            f"dropout expected the share of units to drop, 0 ≤ rate < 1, got {said(rate)}. "
+            f"dropout expected the share of units to drop, 0 ≤ rate < 1, got {describe(rate)}. "
             "(It is the share dropped, not the share kept.)"
         )
     return layer(

@@ -5,13 +5,13 @@ import math
 
 import jax
 
-from fnn.functions import said
-from fnn.layer import Layer, described, layer, no_parameters
+from fnn.guard.words import describe
+from fnn.network.layer import Layer, intern, layer, no_parameters
 
 __all__ = ["flatten"]
 
 
-@described
+@intern
 def flatten(axes: int) -> Layer:
     """The last `axes` axes laid out as one: (…, a, b, c) → (…, a·b·c) for `flatten(3)`.
 
@@ -24,7 +24,7 @@ def flatten(axes: int) -> Layer:
     """
     if isinstance(axes, bool) or not isinstance(axes, int) or axes < 1:
         raise ValueError(
-            f"flatten expected how many of the last axes to join, at least 1, got {said(axes)}: "
+            f"flatten expected how many of the last axes to join, at least 1, got {describe(axes)}: "
             "flatten(2) for images of height and width, flatten(3) with channels."
         )
     return layer(no_parameters, functools.partial(flatten_forward, axes), name=f"flatten({axes})")

@@ -5,23 +5,53 @@ are the probabilities. Taking logits keeps value and gradient finite where a pro
 to 0 or 1. Each cost takes the mean, weighted over the leading axes by `sample_weight`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import (
-    as_numbers,
-    check_options,
-    comparable,
-    refuse_values,
-    spread,
-    weighted_mean,
-    without_weightless,
-)
+from fnn.guard.numbers import as_numbers
+from fnn.losses.mean import _share, check_options, comparable, spread, weighted_mean, without_weightless
+from fnn.losses.targets import check_answers, check_probabilities, class_probabilities, one_a_class
 
 __all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
+
+
+def _binary_cross_entropy(
+    logits: Any,
+    targets: Any,
+    sample_weight: Any = None,
+    label_smoothing: Any = 0.0,
+    positive_weight: Any = 1.0,
+) -> jax.Array:
+    z, y = comparable("binary_cross_entropy", logits, targets, sample_weight)
+    smoothing, weight = (jnp.asarray(number, z.dtype) for number in (label_smoothing, positive_weight))
+    y = (1 - smoothing) * y + smoothing / 2
+    slope = (1 - y) * jax.nn.sigmoid(z) - weight * y * jax.nn.sigmoid(-z)
+    return slope * _share(z, sample_weight)  # σ(z) − y, where w₊ = 1
+
+
+def _softmax_cross_entropy(
+    logits: Any,
+    targets: Any,
+    sample_weight: Any = None,
+    label_smoothing: Any = 0.0,
+    class_weight: Any = None,
+) -> jax.Array:
+    z = jnp.asarray(logits)
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
+    z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
+    weight = sample_weight
+    if class_weight is not None:
+        rows = (y * one_a_class(class_weight, z)).sum(-1)
+        weight = rows if weight is None else rows * spread(weight, rows)
+    smoothing = jnp.asarray(label_smoothing, z.dtype)
+    y = (1 - smoothing) * y + smoothing / z.shape[-1]
+    share = jnp.asarray(_share(z[..., 0], weight))
+    return (jax.nn.softmax(z) - y) * share[..., None]
 
 
 def binary_cross_entropy(
@@ -90,79 +120,7 @@ def softmax_cross_entropy(
     return weighted_mean(jax.nn.logsumexp(z, -1) - chosen, weight)
 
 
-def check_answers(name: str, targets: Any, sample_weight: Any) -> None:
-    """Refuse what is no probability of a yes."""
-    refuse_values(
-        lambda y: (y < 0) | (y > 1), targets, sample_weight,
-        f"{name}: targets expected 0 or 1, or a probability between them",
-        "(y + 1) / 2 makes 0 and 1 of -1 and 1; class ids go with fnn.softmax_cross_entropy, quantities with "
-        "fnn.mse.",
-    )  # fmt: skip
-
-
-def check_probabilities(name: str, targets: Any, sample_weight: Any) -> None:
-    """Refuse what is no probability of a class."""
-    refuse_values(
-        lambda y: y < 0, targets, sample_weight,
-        f"{name}: targets expected a probability for each class, at least 0",
-        "Class ids are whole numbers without an axis of classes; quantities go with fnn.mse.",
-    )  # fmt: skip
-
-
-def one_a_class(class_weight: ArrayLike, logits: jax.Array) -> jax.Array:
-    """The classes' weights, for every row."""
-    weights = jnp.asarray(class_weight, logits.dtype)
-    if weights.shape != logits.shape[-1:]:
-        raise ValueError(
-            f"class_weight expected one weight a class, of shape {logits.shape[-1:]}, got {weights.shape}."
-        )
-    return jnp.broadcast_to(weights, logits.shape)
-
-
-def class_probabilities(name: str, logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Class ids (…) or probabilities (…, K) as probabilities; says what does not fit the logits."""
-    if logits.ndim == 0 or logits.shape[-1] < 2:
-        raise ValueError(
-            f"{name} expected one logit a class on the last axis, at least 2, got shape {logits.shape}. "
-            "For one yes-or-no output use binary_cross_entropy."
-        )
-    if targets.shape == logits.shape and targets.ndim == 1 and not jnp.issubdtype(targets.dtype, jnp.inexact):
-        raise ValueError(
-            f"{name} expected (rows, classes) of logits for the class ids of rows, got logits of shape "
-            f"{logits.shape} for {targets.dtype} targets of the same shape. Let the network keep its axis of "
-            "classes; for one yes-or-no output use binary_cross_entropy; one example's own one-hot row goes "
-            "in as floats."
-        )
-    if targets.shape == logits.shape:
-        return targets.astype(logits.dtype)
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"{name} expected class ids of shape {logits.shape[:-1]}, or one-hot targets of the logits' "
-            f"shape {logits.shape}, got targets of shape {targets.shape}. "
-            + _mend(logits.shape, targets.shape)
-        )
-    if jnp.issubdtype(targets.dtype, jnp.inexact):
-        raise ValueError(
-            f"{name} expected whole-number class ids, got {targets.dtype} of shape {targets.shape}. "
-            "Use targets.astype('int32'), such as y.astype(int); for names fnn.labels; for quantities a cost "
-            "such as fnn.mse."
-        )
-    return _one_hot_or_nan(targets, logits)
-
-
-def _mend(logits: tuple[int, ...], targets: tuple[int, ...]) -> str:
-    if targets == (*logits[:-1], 1):
-        return "Drop the last axis: targets[..., 0], of a column y[:, 0]."
-    if targets[:-1] == logits[:-1]:
-        return f"Let the last layer have {targets[-1]} outputs, one a class."
-    if logits == targets[:-1]:
-        return "Are logits and targets swapped?"
-    return "Is there one target a row? Images go through fnn.flatten before fnn.dense."
-
-
-def _one_hot_or_nan(ids: jax.Array, logits: jax.Array) -> jax.Array:
-    """One-hot rows; an id that is no class gives NaN, never a silent zero."""
-    ids = ids.astype(jnp.int32)[..., None]
-    known = (ids >= 0) & (ids < logits.shape[-1])
-    classes = jnp.arange(logits.shape[-1]).reshape((1,) * (logits.ndim - 1) + (-1,))
-    return jnp.where(known, (ids == classes).astype(logits.dtype), jnp.nan)
+SLOPES: dict[Any, Callable[..., jax.Array]] = {
+    binary_cross_entropy: _binary_cross_entropy,
+    softmax_cross_entropy: _softmax_cross_entropy,
+}

@@ -1,6 +1,5 @@
 """The mean that every cost takes, and the shapes and numbers that it refuses."""
 
-import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.numbers import _told, as_numbers, is_traced
+
 __all__: list[str] = []
+
+
+# Costs: ∂c/∂ŷ ------------------------------------------------------------------------------------
+
+
+def _share(values: jax.Array, sample_weight: ArrayLike | None) -> ArrayLike:
+    """How much of the mean each value is: 1/n, or w/Σw."""
+    if sample_weight is None:
+        return 1 / values.size
+    weight = spread(sample_weight, values)
+    total = weight.sum()
+    return jnp.where(total == 0, 0, weight / jnp.where(total == 0, 1, total))
 
 
 def weighted_mean(values: jax.Array, sample_weight: ArrayLike | None) -> jax.Array:
@@ -60,71 +73,6 @@ def comparable(
     dtype = jnp.promote_types(p.dtype, jnp.float32)
     p, t = p.astype(dtype), t.astype(dtype)
     return without_weightless(p, sample_weight), without_weightless(t, sample_weight)
-
-
-def as_numbers(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """The value as an array of real numbers; refuses None, text, objects, ragged lists, complex numbers."""
-    listed: Any = jax.tree.leaves(value) if isinstance(value, list | tuple) else ()
-    try:  # JAX would take a text in a list for the name of a type
-        array = None if any(isinstance(entry, str) for entry in listed) else jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError):
-        array = None
-    if array is None or not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
-        mend = next(mend for fits, mend in MENDS if fits(value))
-        raise TypeError(f"{name}{argument} expected numbers, got {_told(value)}. {mend}")
-    if jnp.iscomplexobj(array):
-        mend = "Give its parts as columns, .real and .imag."
-        raise TypeError(f"{name}{argument} expected real numbers, got {_told(value)}. {mend}")
-    return array
-
-
-MENDS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (lambda value: hasattr(value, "toarray"), "A sparse matrix goes in whole: call .toarray()."),
-    (lambda value: isinstance(value, np.ma.MaskedArray), "Fill what is masked: .filled(value)."),
-    (lambda value: isinstance(value, dict), "Give its arrays one by one."),
-    (
-        lambda value: True,
-        "Names of classes go through fnn.labels, numbers as text through float(…); rows have one length.",
-    ),
-)
-
-
-def _told(value: Any) -> str:
-    """The value for a message: short, and without an address in memory."""
-    if isinstance(value, str | bytes | int | float | complex | list | tuple | dict | None):
-        text = reprlib.repr(value)
-        if " at 0x" not in text:
-            return text
-    shape = getattr(value, "shape", None)
-    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
-    return f"{kind} of {value.dtype}, shape {shape}" if hasattr(value, "dtype") else kind
-
-
-# Numbers that have a range ------------------------------------------------------------------------
-
-
-def refuse_values(
-    wrong: Callable[[np.ndarray], Any], value: Any, sample_weight: Any, expected: str, mend: str
-) -> None:
-    """Refuse numbers that are `wrong` where there is weight, naming the first; traced ones have no values."""
-    if is_traced((value, sample_weight)):
-        return
-    array = np.asarray(value)
-    found = np.asarray(wrong(array))
-    if not found.any():
-        return
-    weight = np.asarray(1 if sample_weight is None else sample_weight)
-    if weight.shape == array.shape[: weight.ndim]:
-        found = found & (weight.reshape(weight.shape + (1,) * (array.ndim - weight.ndim)) != 0)
-    for index in np.argwhere(found)[:1].tolist():
-        row, *column = index or [0]
-        place = f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
-        raise ValueError(f"{expected}, got {array[tuple(index)]} in {place}. {mend}")
-
-
-def is_traced(tree: Any) -> bool:
-    """Whether numbers in it have no values yet."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 RANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -4,13 +4,38 @@ Each takes the mean over every axis, outputs too, weighted over the leading axes
 and raises ValueError for shapes that differ.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import check_options, comparable, weighted_mean
+from fnn.losses.mean import _share, check_options, comparable, weighted_mean
 
 __all__ = ["huber", "mae", "mse", "rmse"]
+
+
+def _mse(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    p, t = comparable("mse", predictions, targets, sample_weight)
+    return 2 * (p - t) * _share(p, sample_weight)
+
+
+def _rmse(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    p, t = comparable("rmse", predictions, targets, sample_weight)
+    cost = rmse(p, t, sample_weight)
+    return (p - t) * _share(p, sample_weight) / jnp.where(cost == 0, 1, cost)
+
+
+def _mae(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    p, t = comparable("mae", predictions, targets, sample_weight)
+    return jnp.sign(p - t) * _share(p, sample_weight)
+
+
+def _huber(predictions: Any, targets: Any, sample_weight: Any = None, delta: Any = 1.0) -> jax.Array:
+    p, t = comparable("huber", predictions, targets, sample_weight)
+    delta = jnp.asarray(delta, p.dtype)
+    return jnp.clip(p - t, -delta, delta) * _share(p, sample_weight)
 
 
 def mse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -76,3 +101,11 @@ def huber(
     delta = jnp.asarray(delta, p.dtype)
     near = jnp.minimum(distance, delta)  # ½·near² + δ·(the rest of the way) is both lines at once
     return weighted_mean(0.5 * near**2 + delta * (distance - near), sample_weight)
+
+
+SLOPES: dict[Any, Callable[..., jax.Array]] = {
+    mse: _mse,
+    rmse: _rmse,
+    mae: _mae,
+    huber: _huber,
+}

@@ -7,14 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.classification import (
-    binary_cross_entropy,
-    check_answers,
-    check_probabilities,
-    class_probabilities,
-    softmax_cross_entropy,
-)
-from fnn.losses.mean import as_numbers, check_bound, comparable, refuse_values, spread, weighted_mean
+from fnn.guard.numbers import as_numbers, refuse_values
+from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
+from fnn.losses.mean import check_bound, comparable, spread, weighted_mean
+from fnn.losses.targets import check_answers, check_probabilities, class_probabilities
 
 __all__ = ["accuracy", "confusion_matrix"]
 

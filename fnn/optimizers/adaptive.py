@@ -15,16 +15,8 @@ import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.optimizers.rule import (
-    Optimizer,
-    RuleState,
-    check_state_for,
-    correction,
-    for_each_array,
-    fresh,
-    number,
-    root,
-)
+from fnn.guard.numbers import number
+from fnn.optimizers.rule import Optimizer, RuleState, check_state_for, correction, for_each_array, fresh, root
 
 __all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
 

@@ -14,7 +14,8 @@ import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, fresh, number
+from fnn.guard.numbers import number
+from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, fresh
 
 __all__ = ["gradient_descent", "momentum", "nesterov"]
 

@@ -1,18 +1,15 @@
 """What every update rule shares: its state, its numbers, and the walk over the parameters."""
 
 import inspect
-import math
-import reprlib
 from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.functions import is_array, name_of, said
+from fnn.guard.words import describe, is_array
 
 __all__ = ["Optimizer", "RuleState", "apply_updates"]
 
@@ -53,7 +50,7 @@ def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
     moved = params
     if any(update is None for update in jax.tree.leaves(updates, is_leaf=_is_none)):
         moved = jax.tree.map(lambda u, p: None if u is None else p, updates, params, is_leaf=_is_none)
-    check_same("updates", updates, "parameters", moved)
+    check_same_tree("updates", updates, "parameters", moved)
     return jax.tree.map(
         lambda update, param: param if update is None else (param + update).astype(param.dtype),
         updates,
@@ -88,7 +85,7 @@ def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) ->
     check_state_for(formula, state)
     names = tuple(state.moments)
     for name in names:
-        check_same("gradients", grads, f"parameters of optimizer.init ({name})", state.moments[name])
+        check_same_tree("gradients", grads, f"parameters of optimizer.init ({name})", state.moments[name])
     leaves, structure = jax.tree.flatten(grads)
     results = []
     for g, *own in zip(leaves, *(jax.tree.leaves(state.moments[name]) for name in names)):
@@ -106,7 +103,7 @@ def check_arrays(params: Any) -> None:
     if whole or not all(is_array(v) or isinstance(v, jax.ShapeDtypeStruct) for v in leaves):
         mend = "Its parameters are in its field .params." if whole else "network.init(key, x) makes it."
         raise TypeError(
-            f"optimizer.init expected a tree of arrays, fnn.trained(params), got {said(params)}. {mend}"
+            f"optimizer.init expected a tree of arrays, fnn.trained(params), got {describe(params)}. {mend}"
         )
 
 
@@ -114,14 +111,16 @@ def check_state_for(formula: Callable[..., Any], state: Any) -> None:
     """Refuse a state without the moments that a rule's formula takes by place, and its numbers by name."""
     takes = inspect.signature(formula).parameters
     numbers = {name for name, taken in takes.items() if taken.kind is taken.KEYWORD_ONLY}
-    check_state(formula.__qualname__.partition("_update")[0], state, numbers, len(takes) - len(numbers) - 1)
+    check_rule_state(
+        formula.__qualname__.partition("_update")[0], state, numbers, len(takes) - len(numbers) - 1
+    )
 
 
-def check_state(rule: str, state: Any, numbers: Set[str], moments: int = 0) -> None:
+def check_rule_state(rule: str, state: Any, numbers: Set[str], moments: int = 0) -> None:
     """Refuse the state of another rule, and what is no state at all."""
     mend = "The order is update(grads, state, params), the state from this rule's init or its last update."
     if not all(hasattr(state, name) for name in RuleState._fields):
-        raise TypeError(f"{rule}: update expected the state of the rule, got {said(state)}. {mend}")
+        raise TypeError(f"{rule}: update expected the state of the rule, got {describe(state)}. {mend}")
     if set(state.hyperparameters) != numbers or len(state.moments) != moments:
         raise ValueError(
             f"{rule}: update expected a state with the numbers {', '.join(sorted(numbers))}, got one with "
@@ -129,7 +128,7 @@ def check_state(rule: str, state: Any, numbers: Set[str], moments: int = 0) -> N
         )
 
 
-def check_same(name: str, tree: Any, other_name: str, other: Any) -> None:
+def check_same_tree(name: str, tree: Any, other_name: str, other: Any) -> None:
     """Refuse trees that differ in structure or shapes: they would broadcast, or be taken apart wrongly."""
     structure: Any = jax.tree.structure(tree)
     if structure != jax.tree.structure(other):
@@ -165,30 +164,3 @@ def root(x: jax.Array) -> jax.Array:
 def correction(b: jax.Array, t: jax.Array) -> jax.Array:
     """1 − bᵗ, exact in float32 too, where 1 − b**t loses three digits at t = 1."""
     return -jnp.expm1(t.astype(b.dtype) * jnp.log(b))
-
-
-def number(rule: str, name: str, value: Any, below: float = math.inf, above: float | None = None) -> None:
-    """Refuse what is no number, or not in [0, below), or not in (above, below)."""
-    if isinstance(value, jax.core.Tracer):
-        return  # its value is known when the program runs
-    numbers = None if isinstance(value, bool | tuple | list | dict) else np.asarray(value)
-    if numbers is None or numbers.dtype.kind not in "iufV":  # V: bfloat16
-        got = f"the function {name_of(value)}" if callable(value) else reprlib.repr(value)
-        raise TypeError(
-            f"{rule}: {name} expected a number, such as {rule}({name}=0.01), got {got}. For another one "
-            "later, fit again with params=fitted.params."
-        )
-    if numbers.ndim:
-        raise ValueError(
-            f"{rule}: {name} expected one number, got {said(value)}. For several side by side, let jax.vmap "
-            f"give them one by one: jax.vmap(lambda {name}: …)({name}s)."
-        )
-    high_enough = numbers >= 0 if above is None else numbers > above
-    if not np.all(high_enough & (numbers < below)):
-        low = "0 ≤" if above is None else f"{above:g} <"
-        high = f" < {below:g}" if below < math.inf else " < ∞"
-        raise ValueError(f"{rule}: {name} expected {low} {name}{high}, got {said(value)}.")
-    with np.errstate(over="ignore"):
-        held = numbers.astype(jnp.result_type(float))
-    if np.isinf(held) and not np.isinf(numbers):
-        raise ValueError(f"{rule}: {name} expected a number that {held.dtype} can hold, got {said(value)}.")

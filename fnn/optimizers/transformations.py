@@ -11,10 +11,13 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.functions import accepted, as_partial, name_of, said
-from fnn.optimizers.rule import Optimizer, RuleState, check_same, check_state, fresh, number
+from fnn.guard.functions import accepted, as_partial
+from fnn.guard.numbers import number
+from fnn.guard.words import describe, name_of
+from fnn.optimizers.rule import Optimizer, RuleState, check_rule_state, check_same_tree, fresh
 
 __all__ = ["chain", "clip_by_global_norm", "weight_decay"]
+
 
 SPARED = frozenset({"bias", "scale", "offset", "table"})  # by name: the number of axes says nothing
 
@@ -116,7 +119,7 @@ def chain_update(
 ) -> tuple[Any, tuple[Any, ...]]:
     """g ← uᵢ(g), first to last; each link is given of `extra` what it takes."""
     if not isinstance(state, tuple) or len(state) != len(links):
-        got = f"a tuple of {len(state)}" if type(state) is tuple else said(state)
+        got = f"a tuple of {len(state)}" if type(state) is tuple else describe(state)
         raise ValueError(
             f"chain: update expected a tuple of the states of its {len(links)} links, got {got}. The order "
             "is update(grads, state, params), the state from this chain's init or its last update."
@@ -152,7 +155,7 @@ def _init_link(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
 
 def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """g · min(1, max_norm / ‖g‖)."""
-    check_state("clip_by_global_norm", state, {"max_norm"})
+    check_rule_state("clip_by_global_norm", state, {"max_norm"})
     wide = [g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in jax.tree.leaves(grads)]
     square = sum((jnp.sum(g**2) for g in wide), jnp.zeros((), jnp.float32))
     limit = state.hyperparameters["max_norm"].astype(square.dtype)
@@ -184,10 +187,10 @@ def weight_decay(rate: ArrayLike) -> Optimizer:
 
 def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """g + λθ, for what is not spared."""
-    check_state("weight_decay", state, {"rate"})
+    check_rule_state("weight_decay", state, {"rate"})
     if params is None:
         raise ValueError("weight_decay needs the parameters: optimizer.update(grads, state, params).")
-    check_same("gradients", grads, "parameters", params)
+    check_same_tree("gradients", grads, "parameters", params)
     rate = state.hyperparameters["rate"]
 
     def pulled(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:

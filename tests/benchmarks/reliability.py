@@ -18,12 +18,12 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from fnn.arguments import check_fit
-from fnn.functions import as_partial
-from fnn.rehearsal import rehearse
-from fnn.rows import checked_rows
-from fnn.setting import Setting, described_start
-from fnn.state import stays_finite
+from fnn.guard.functions import as_partial
+from fnn.run.arguments import check_fit
+from fnn.run.rehearsal import rehearse
+from fnn.run.setting import Setting, described_start
+from fnn.workflow.rows import checked_rows
+from fnn.workflow.state import stays_finite
 
 COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
 
@@ -109,7 +109,7 @@ def measure(name, x, y, network, batch_size, epochs, repeats):
 
 def finite_check(name, x, y, network, batch_size, epochs, repeats, cost=COST):
     """`train` as fit calls it, and the same program with every look at the numbers left out."""
-    training = sys.modules["fnn.training"]
+    training = sys.modules["fnn.workflow.training"]
     looks = {name: getattr(training, name) for name in ("costs_are_finite", "still_finite")}
 
     def compiled(checked):

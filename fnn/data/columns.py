@@ -1,0 +1,196 @@
+"""raw columns → arrays: tables and columns read and checked, for data.py and encoding.py."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+
+from fnn.guard.words import describe
+
+__all__: list[str] = []
+
+
+Label = str | int | float | bool
+
+
+Table = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+
+
+MISSING = ("", "NA", "N/A", "nan", "NaN", "<NA>", "NaT")  # what a missing value prints as, stripped
+
+
+NAMES = "a list of names, such as ['mass', 'sex']"
+
+
+ROWS = "rows as dicts, as csv.DictReader(file) reads them, or a dict of columns"
+
+
+def read_table(table: Table, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """The wanted columns of a table, or all of them, in that order: flat, and of one length.
+
+    A table is rows as dicts, or anything with keys() and []: of columns, or of one row's values.
+    """
+    columns, rows = _columns_or_rows(table)
+    if not any([columns, *rows]):
+        raise ValueError("encode: the table is empty; it needs at least one row and one column.")
+    every = columns or dict.fromkeys(name for row in rows for name in row)
+    names = list(every if wanted is None else wanted)
+    refuse_names(names)
+    for place, source in enumerate(rows or [columns]):
+        for name in names:
+            if name not in source:
+                where = f"row {place}" if rows else "the table"
+                raise ValueError(f"encode: no column {name!r} in {where}, only {some(source)}.")
+    found = {name: [row[name] for row in rows] if rows else columns[name] for name in names}
+    cells = {name: flat(values, f"encode: column {name!r}") for name, values in found.items()}
+    lengths = {len(column): name for name, column in cells.items()}
+    if len(lengths) != 1 or 0 in lengths:
+        listed = " and ".join(f"{name!r} has {rows}" for rows, name in lengths.items())
+        raise ValueError(f"encode: expected columns of equal length, got {listed or 'no columns'}.")
+    return cells
+
+
+def _columns_or_rows(table: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The table as columns or as rows; the other is empty. A table of single values is one row."""
+    if hasattr(table, "keys"):
+        refuse_twice(table.keys(), "column")
+        columns = dict(table)
+        return (columns, []) if any(map(_is_column, columns.values())) else ({}, [columns])
+    rows = listed("table", table, ROWS)
+    for place, row in enumerate(rows):
+        if not hasattr(row, "keys"):
+            raise ValueError(
+                f"encode: row {place} is of type {type(row).__name__}. Expected rows as dicts, as "
+                "csv.DictReader reads them, or a dict of columns."
+            )
+    return {}, list(map(dict, rows))
+
+
+def _is_column(values: object) -> bool:
+    return isinstance(values, list | tuple) or bool(getattr(values, "shape", ()))
+
+
+def listed(argument: str, values: Any, expected: str) -> list[Any]:
+    """What gives its items one by one, as a list; one text is not a list of its letters."""
+    is_single = isinstance(values, str | bytes) or getattr(values, "shape", None) == ()
+    if is_single or not isinstance(values, Iterable):
+        raise TypeError(f"encode: {argument} expected {expected}, got {describe(values)}.")
+    return list(values)
+
+
+def refuse_names(names: Iterable[object]) -> None:
+    """Refuse what is no name of a column, and a name that is there more than once."""
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"encode: names of columns are texts, got {describe(name)}. Rename it, or list columns=. "
+                "(None is where csv.DictReader puts what a row has beyond the header.)"
+            )
+    refuse_twice(names, "column")
+
+
+def refuse_twice(names: Iterable[object], what: str) -> None:
+    """Refuse a name that is there more than once."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"encode: the {what} {name!r} is there twice; rename or drop one.")
+
+
+def as_text(cell: object) -> str | None:
+    """A cell as stripped text, "2" for 2.0; None if it is missing, by itself or as in MISSING."""
+    text = str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
+    return None if cell is None or text in MISSING else text
+
+
+def flat(values: object, column: str) -> np.ndarray:
+    """A column of any make, (n,): numbers as they are, all else as Python objects.
+
+    What is not flat, and a cell that is no text, number, truth value or gap, is a ValueError.
+    """
+    array = np.asarray(values, None if hasattr(values, "dtype") else object)
+    if array.ndim != 1 or array.dtype.kind in "mM":
+        found = array.dtype if array.ndim == 1 else array.shape or type(values).__name__
+        raise ValueError(
+            f"{column}: expected one flat list or array of texts or numbers, got {found}. A table "
+            "gives its columns one by one; dates become numbers first, such as days from a day."
+        )
+    if array.dtype.kind in "iuf":
+        return array
+    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in array.astype(object)]
+    for row, cell in enumerate(cells):
+        if isinstance(cell, str | int | float):
+            continue
+        if as_text(cell) is not None:
+            raise ValueError(
+                f"{column}: row {row} holds {describe(cell)}; expected text, a number, True, False or None."
+            )
+        cells[row] = None  # pandas' NA, NaT, a Decimal's NaN
+    floats = {*map(type, cells)} == {float}
+    return np.fromiter(cells, float if floats else object, len(cells))
+
+
+def class_names(values: object, column: str) -> list[Label]:
+    """A column of names of classes as Python values; a missing one is a ValueError."""
+    names: list[Label] = flat(values, column).tolist()
+    for row, name in enumerate(names):
+        if as_text(name) is None:
+            raise ValueError(
+                f"{column}: row {row} is missing, it holds {name!r}. Drop rows without a class, or "
+                "give them one of their own, such as 'unknown'."
+            )
+    return names
+
+
+def class_ids(ids: chex.Array, classes: int, function: str) -> chex.Array:
+    """Ids as an array: whole numbers, and where they are known, ids of the classes."""
+    ids = ids if isinstance(ids, jax.Array) else np.asarray(ids)
+    if ids.dtype.kind not in "iub":
+        cast = "Give ids.astype(int), or logits.argmax(-1)"
+        mend = cast if ids.dtype.kind == "f" else "fnn.labels(names) gives names their ids"
+        raise ValueError(f"{function}: expected whole numbers as ids, got {ids.dtype}. {mend}.")
+    if isinstance(ids, jax.core.Tracer):
+        return ids
+    known = np.asarray(ids)
+    for place in np.argwhere((known < 0) | (known >= classes))[:1].tolist():
+        raise ValueError(
+            f"{function}: {place_name(place)} holds the id {known[tuple(place)]}, but {classes} "
+            f"classes have the ids 0 to {classes - 1}."
+        )
+    return ids
+
+
+def count_rows(arrays: tuple[chex.ArrayTree, ...]) -> int:
+    """The number of rows that all arrays share."""
+    names: dict[int, str] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays, is_leaf=is_list):
+        name = "arrays" + jax.tree_util.keystr(path)
+        if not is_list(leaf) and not getattr(leaf, "shape", ()):
+            raise ValueError(
+                f"split: {name} is of type {type(leaf).__name__}, without rows. Expected an array, "
+                "a list, a pandas table or column, or a tuple or dict of those."
+            )
+        names[len(leaf)] = name
+    if len(names) != 1:
+        found = " and ".join(f"{name} has {rows}" for rows, name in names.items()) or "none came"
+        raise ValueError(f"split: all arrays need the same number of rows, but {found}.")
+    return next(iter(names))
+
+
+def is_list(leaf: object) -> bool:
+    """Whether a leaf is a list: its items are rows, where a tuple's are arrays."""
+    return isinstance(leaf, list)
+
+
+def place_name(index: list[int]) -> str:
+    """A place in an array, for a message: "row 3", or "place (0, 3)"."""
+    return f"row {index[0]}" if len(index) == 1 else f"place {tuple(index)}"
+
+
+def some(values: Iterable[object], most: int = 20) -> str:
+    """Values for a message: the first of them, and how many more there are."""
+    listed = list(map(repr, values))
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

@@ -1,0 +1,101 @@
+"""raw columns → arrays: split rows, standardize numbers, give classes ids, and ids one-hot rows.
+
+Tables of mixed columns are read by `encode`, in encoding.py beside this file.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.data.columns import place_name
+from fnn.guard.arrays import real_numbers
+
+__all__ = ["Standardizer", "standardize"]
+
+
+class Standardizer(NamedTuple):
+    """The change of scale that `standardize` measured.
+
+        z = (x − μ)/σ        x, z: (…, features)   μ, σ: (features,), or scalars for any x
+
+    JAX arrays are computed in JAX's float, traced or not. Anything else is computed in float64
+    NumPy, where a large offset costs no digits; z is then rounded to JAX's float, x is not.
+    """
+
+    mean: chex.Array
+    scale: chex.Array
+
+    def __call__(self, x: chex.Array) -> chex.Array:
+        """The z of x; another number of columns than μ has is a ValueError."""
+        z = (self._columns(x) - self.mean) / self.scale
+        return z if isinstance(z, jax.Array) else z.astype(jnp.result_type(float))
+
+    def inverse(self, z: chex.Array) -> chex.Array:
+        """The x = σz + μ of z; another number of columns than μ has is a ValueError."""
+        return self._columns(z) * self.scale + self.mean
+
+    def _columns(self, x: chex.Array) -> chex.Array:
+        x, columns = _floats(x, "Standardizer"), np.shape(self.mean)[-1:]
+        if columns and x.shape[-1:] != columns:
+            raise ValueError(
+                f"Standardizer: made from {columns[0]} columns, but x of shape {x.shape} has "
+                f"{x.shape[-1] if x.ndim else 'none'}. Give the same columns in the same order."
+            )
+        return x
+
+
+def standardize(x: chex.Array) -> Standardizer:
+    """The Standardizer that gives each column of x mean 0 and standard deviation 1.
+
+        μ = mean(x)   σ² = mean((x − μ)²)      x: (…, features)   μ, σ: (features,)
+
+    The means run over all axes but the last; a flat x, such as a target, is one column with
+    scalars μ, σ. A constant column gets σ = 1, and so becomes 0. Concrete numbers are measured in
+    float64 NumPy, and μ, σ stay so until `jax.jit` narrows them; traced ones in JAX's float.
+    Measure the training rows only. No rows, NaN, infinity and text are a ValueError.
+
+    >>> heights = standardize([160.0, 170.0, 180.0, 190.0])
+    >>> heights.mean.item(), round(heights.scale.item() ** 2, 6)
+    (175.0, 125.0)
+    >>> heights.inverse(heights([175.0, 190.0])).round(4).tolist()
+    [175.0, 190.0]
+    """
+    traced = isinstance(x, jax.core.Tracer)
+    x = _floats(np.asarray(x) if isinstance(x, jax.Array) and not traced else x, "standardize")
+    if not x.ndim or not x.size:
+        raise ValueError(f"standardize: x of shape {x.shape} has no rows to take the mean of.")
+    if not traced:
+        _refuse_not_finite(x)
+    axes = tuple(range(max(x.ndim - 1, 1)))
+    origin = x[(0,) * len(axes)]
+    shifted = x - origin  # exactly 0 in a constant column, and free of any large offset
+    reach = abs(shifted).max(axes)
+    reach = reach + (reach == 0)
+    unit = shifted / reach  # in −1 … 1, so that its square neither overflows nor vanishes
+    mean = unit.mean(axes)
+    variance = ((unit - mean) ** 2).mean(axes)
+    scale = reach * (variance + (variance == 0)) ** 0.5
+    return Standardizer(origin + reach * mean, scale + (scale == 0))  # it may be too small to be a float
+
+
+def _floats(x: chex.Array, function: str) -> chex.Array:
+    if isinstance(x, jax.Array) and not jnp.iscomplexobj(x):
+        return x.astype(jnp.result_type(float))
+    try:
+        return real_numbers(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{function}: expected numbers ({error}). encode(table) reads text and gaps."
+        ) from error
+
+
+def _refuse_not_finite(x: np.ndarray) -> None:
+    table = x if x.ndim > 1 else x[:, None]
+    for *rows, column in np.argwhere(~np.isfinite(table))[:1].tolist():
+        raise ValueError(
+            f"standardize: {place_name(rows)}, column {column} holds {table[(*rows, column)]}. "
+            "Mend or drop the row, or use encode(table), which fills in what is missing."
+        )

@@ -1,0 +1,73 @@
+"""The words for what came: functions, values, shapes and places, in a message."""
+
+import contextlib
+import functools
+import inspect
+import reprlib
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+
+__all__: list[str] = []
+
+
+def name_of(function: Any) -> str:
+    """What a function is called in a message, with the options bound to it."""
+    if isinstance(function, functools.partial):
+        if not (function.args or function.keywords):
+            return name_of(function.func)
+        options = [
+            *(_said(a) for a in function.args),
+            *(f"{k}={_said(v)}" for k, v in function.keywords.items()),
+        ]
+        return f"{name_of(function.func)}({', '.join(options)})"
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _said(option: Any) -> str:
+    if type(option) is tuple:
+        return f"({', '.join(map(_said, option))})"
+    return name_of(option) if callable(option) else repr(option)
+
+
+def describe(value: Any) -> str:
+    """What came, in a few words, for a message: no long list, no address in memory."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | bytes | int | float | complex | None) or hasattr(value, "forward_train"):
+        return reprlib.repr(value)
+    if callable(value):
+        return f"the function {name_of(value)}"
+    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
+    kind = f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
+    if not hasattr(value, "__array__"):
+        return kind
+    holds_objects = getattr(getattr(value, "dtype", None), "hasobject", False)  # their words have addresses
+    return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) or holds_objects else repr(value)
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is JAX's or NumPy's array: tables have a dtype too, and so has the type np.float32."""
+    return isinstance(value, jax.Array | np.ndarray | np.generic)
+
+
+def place_of(index: Any) -> str:
+    """Where an entry stands, for a message."""
+    row, *column = (int(i) for i in index)
+    return f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
+
+
+def shapes(x: chex.ArrayTree) -> str:
+    """The shapes and types of a tree, for a message."""
+    leaves, structure = jax.tree.flatten(x)
+    words = [f"shape {tuple(v.shape)} {v.dtype}" if hasattr(v, "shape") else repr(v) for v in leaves]
+    return words[0] if jax.tree_util.treedef_is_leaf(structure) else f"[{'; '.join(words)}]"
+
+
+def signature(function: Any) -> str:
+    """What a function takes, for a message; nothing where it does not say."""
+    with contextlib.suppress(TypeError, ValueError):
+        return str(inspect.signature(function)) if callable(function) else ""
+    return ""

@@ -1,0 +1,101 @@
+"""The derivatives of the activations, written out, looked up by function.
+
+z what goes into an activation, a what comes out, δ the derivative of the cost with respect to a; a rule gives
+the derivative of the cost with respect to z.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__: list[str] = []
+
+
+# Activations that act on each number alone: δ ⊙ σ′(z) ---------------------------------------------
+
+
+def _identity(z: jax.Array, a: jax.Array) -> ArrayLike:
+    return 1.0
+
+
+def _sigmoid(z: jax.Array, a: jax.Array) -> ArrayLike:
+    return a * (1 - a)
+
+
+def _tanh(z: jax.Array, a: jax.Array) -> ArrayLike:
+    return 1 - a**2
+
+
+def _relu(z: jax.Array, a: jax.Array) -> ArrayLike:
+    return z > 0
+
+
+def _leaky_relu(z: jax.Array, a: jax.Array, negative_slope: ArrayLike = 0.01) -> ArrayLike:
+    return jnp.where(z >= 0, 1, negative_slope)
+
+
+def _elu(z: jax.Array, a: jax.Array, alpha: ArrayLike = 1.0) -> ArrayLike:
+    return jnp.where(z > 0, 1, a + alpha)  # where z ≤ 0, a = α(eᶻ − 1), so αeᶻ = a + α
+
+
+def _softplus(z: jax.Array, a: jax.Array) -> ArrayLike:
+    return jax.nn.sigmoid(z)
+
+
+def _silu(z: jax.Array, a: jax.Array) -> ArrayLike:
+    s = jax.nn.sigmoid(z)
+    return s + a * (1 - s)  # a = zs, so s + zs(1 − s)
+
+
+def _gelu(z: jax.Array, a: jax.Array, approximate: bool = True) -> ArrayLike:
+    if not approximate:
+        density = jnp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        return jax.scipy.stats.norm.cdf(z) + z * density
+    c, k = math.sqrt(2 / math.pi), 0.044715
+    t = jnp.tanh(c * (z + k * z**3))
+    return (1 + t) / 2 + z / 2 * (1 - t**2) * c * (1 + 3 * k * z**2)
+
+
+SLOPES: dict[Any, Callable[..., ArrayLike]] = {
+    jax.nn.identity: _identity,
+    jax.nn.sigmoid: _sigmoid,
+    jnp.tanh: _tanh,
+    jax.nn.relu: _relu,
+    jax.nn.leaky_relu: _leaky_relu,
+    jax.nn.elu: _elu,
+    jax.nn.softplus: _softplus,
+    jax.nn.silu: _silu,
+    jax.nn.gelu: _gelu,
+}
+
+
+# Activations in which every output depends on every input -----------------------------------------
+
+
+def _softmax(delta: jax.Array, z: jax.Array, a: jax.Array, axis: int = -1) -> jax.Array:
+    return a * (delta - (delta * a).sum(axis, keepdims=True))
+
+
+def _log_softmax(delta: jax.Array, z: jax.Array, a: jax.Array, axis: int = -1) -> jax.Array:
+    return delta - jnp.exp(a) * delta.sum(axis, keepdims=True)
+
+
+WHOLE: dict[Any, Callable[..., jax.Array]] = {
+    jax.nn.softmax: _softmax,
+    jax.nn.log_softmax: _log_softmax,
+}
+
+
+def through(function: Any) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None:
+    """The rule (δ, z, a) → ∂c/∂z of an activation with its options, or None where none is written."""
+    options = getattr(function, "keywords", {})
+    inner = function if getattr(function, "args", ()) else getattr(function, "func", function)
+    if inner in WHOLE:
+        return lambda delta, z, a: WHOLE[inner](delta, z, a, **options)
+    if inner in SLOPES:
+        return lambda delta, z, a: delta * SLOPES[inner](z, a, **options)
+    return None

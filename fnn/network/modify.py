@@ -1,0 +1,201 @@
+"""One layer, changed: repeated in depth, held still, or computed in another precision."""
+
+import functools
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from fnn.guard.words import describe, shapes
+from fnn.network.layer import Forward, Layer, as_layer, check_names, inside, intern, layer
+from fnn.network.parameters import merge, statistics, untrained
+
+__all__ = ["freeze", "precision", "repeat"]
+
+
+# Repeated --------------------------------------------------------------------------------------
+
+
+@intern
+def repeat(times: int, part: Layer | Forward) -> Layer:
+    """The same layer `times` in a row, each with its own parameters: y = f(… f(x; θ₁) …; θₙ).
+
+    Every parameter has one leading axis more, of length `times`; compiled as one scan, so that depth
+    costs no compilation. Equal to `serial` of as many layers, random numbers included.
+
+    >>> network = repeat(3, lambda x: 2 * x)
+    >>> network.forward((), jnp.ones(1))
+    Array([8.], dtype=float32)
+
+    Raises ValueError where `times` is no positive integer or the layer changes the shape.
+    """
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        raise ValueError(
+            f"repeat expected a whole number of times, at least 1, and a layer; got {describe(times)}."
+        )
+    inner = as_layer(part, "repeat")
+    return layer(
+        functools.partial(_repeat_init, times, inner),
+        functools.partial(repeat_forward, times, inner),
+        functools.partial(_repeat_forward_train, times, inner),
+        name=f"repeat({times})",
+        parts=(inner,),
+    )
+
+
+def _repeat_init(times: int, part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
+    with inside("each layer", part, x):
+        return jax.vmap(lambda one: part.init(one, x))(jax.random.split(key, times))
+
+
+def repeat_forward(times: int, part: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
+    """x ← f(x; θᵢ), as a scan over i."""
+
+    def turn(x: Any, own: Any) -> tuple[Any, None]:
+        with inside("each layer", part, x):
+            return _kept_shape(x, part.forward(own, x)), None
+
+    return jax.lax.scan(turn, _as_it_goes_on(times, part, params, x), params, length=times)[0]
+
+
+def _repeat_forward_train(
+    times: int, part: Layer, params: chex.ArrayTree, x: chex.ArrayTree, key: chex.PRNGKey
+) -> tuple[Any, Any]:
+    def turn(x: Any, own_and_place: Any) -> tuple[Any, Any]:
+        own, place = own_and_place
+        with inside("each layer", part, x):
+            y, moved = part.forward_train(own, x, jax.random.fold_in(key, place))
+            return _kept_shape(x, y), untrained(moved)  # the rest would be copied every step
+
+    x = _as_it_goes_on(times, part, params, x)
+    y, moved = jax.lax.scan(turn, x, (params, jnp.arange(times)))
+    return y, merge(moved, params)
+
+
+def _as_it_goes_on(times: int, part: Layer, params: Any, x: chex.ArrayTree) -> Any:
+    """x in the type that the layer gives, as from its second turn on; checks the stack of parameters."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if leaf.shape[:1] != (times,):
+            raise ValueError(
+                f"repeat({times}) expected parameters with a leading axis of {times}, got shape {leaf.shape} "
+                f"at params{jax.tree_util.keystr(path)}: are these the parameters of another network?"
+            )
+    with inside("each layer", part, x):
+        first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
+        y = _kept_shape(x, jax.eval_shape(part.forward, first, x))
+    return jax.tree.map(lambda old, new: jnp.asarray(old, new.dtype), x, y)
+
+
+def _kept_shape(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
+    if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
+        raise ValueError(
+            f"repeat hands a layer's output to the same layer, so it must keep the shape: it was given "
+            f"{shapes(x)} and returned {shapes(y)}."
+        )
+    return y
+
+
+# Held still ------------------------------------------------------------------------------------
+
+
+@intern
+def freeze(part: Layer | Forward) -> Layer:
+    """The layer as it is now: its parameters stand under `frozen` and are never trained.
+
+    It does the same while the network learns as afterwards (nothing is dropped, no statistics move);
+    gradients pass through it to the layers before.
+
+    >>> network = freeze(lambda x: 3 * x)
+    >>> network.init(jax.random.key(0), jnp.ones(2))
+    {'frozen': ()}
+    """
+    inner = as_layer(part, "freeze")
+    return layer(
+        functools.partial(_freeze_init, inner),
+        functools.partial(freeze_forward, inner),
+        name="freeze",
+        parts=(inner,),
+    )
+
+
+def _freeze_init(part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
+    with inside("frozen", part, x):
+        return {"frozen": part.init(key, x)}
+
+
+def freeze_forward(part: Layer, params: Any, x: chex.ArrayTree) -> Any:
+    """f(x), with no gradient to its parameters."""
+    check_names("freeze", params, ("frozen",))
+    with inside("frozen", part, x):
+        return part.forward(jax.lax.stop_gradient(params["frozen"]), x)
+
+
+# In another precision --------------------------------------------------------------------------
+
+
+@intern
+def precision(part: Layer | Forward, dtype: DTypeLike) -> Layer:
+    """The layer computed in `dtype`: parameters and input are cast for the computation only.
+
+    Parameters and what comes out keep the type they would have had, and statistics are never narrowed,
+    so that the optimizer adds small updates to full-precision weights (Micikevicius et al. 2018, §3.1).
+
+    >>> network = precision(lambda x: x + 1e-3, jnp.bfloat16)
+    >>> network.forward((), jnp.array([1.0]))                   # bfloat16 cannot hold 1.001
+    Array([1.], dtype=float32)
+    """
+    if not _is_floating(dtype):
+        raise ValueError(
+            f"precision expected a floating-point type such as jnp.bfloat16 after the layer, got {dtype!r}."
+        )
+    inner = as_layer(part, "precision")
+    return layer(
+        functools.partial(_precision_init, inner),
+        functools.partial(precision_forward, inner, dtype),
+        functools.partial(_precision_forward_train, inner, dtype),
+        name=f"precision({jnp.dtype(dtype).name})",
+        parts=(inner,),
+    )
+
+
+def _is_floating(dtype: Any) -> bool:
+    try:
+        return dtype is not None and jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:
+        return False
+
+
+def _precision_init(part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
+    with inside("inner", part, x):
+        return part.init(key, x)
+
+
+def precision_forward(part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree) -> Any:
+    """f(x) computed in dtype."""
+    with inside("inner", part, x):
+        usual = jax.eval_shape(part.forward, params, x)
+        return _cast_like(usual, part.forward(_narrow(params, dtype), _cast(x, dtype)))
+
+
+def _precision_forward_train(
+    part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree, key: chex.PRNGKey
+) -> tuple[Any, Any]:
+    with inside("inner", part, x):
+        usual = jax.eval_shape(part.forward, params, x)
+        y, moved = part.forward_train(_narrow(params, dtype), _cast(x, dtype), key)
+        return _cast_like(usual, y), merge(statistics(moved), params)
+
+
+def _narrow(params: chex.ArrayTree, dtype: DTypeLike) -> Any:
+    """The parameters in `dtype`, but for statistics: they move by less than it can tell."""
+    return merge(statistics(params), _cast(params, dtype))
+
+
+def _cast(tree: chex.ArrayTree, dtype: DTypeLike) -> Any:
+    return jax.tree.map(lambda v: v.astype(dtype) if jnp.issubdtype(v.dtype, jnp.floating) else v, tree)
+
+
+def _cast_like(like: chex.ArrayTree, tree: chex.ArrayTree) -> Any:
+    return jax.tree.map(lambda to, v: v.astype(to.dtype), like, tree)

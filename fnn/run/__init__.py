@@ -1,0 +1,3 @@
+"""A run, watched: fit, its host loop, and where it went bad."""
+
+__all__: list[str] = []

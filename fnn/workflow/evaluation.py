@@ -1,0 +1,192 @@
+"""What a trained network says, and how well: predict, evaluate."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from fnn.guard.arrays import as_arrays, row_count
+from fnn.guard.functions import check_takes
+from fnn.guard.numbers import check_finite, check_whole, refuse_values
+from fnn.guard.words import describe
+from fnn.metrics.classification import check_targets
+from fnn.network.layer import Layer
+from fnn.workflow.arguments import check_metrics, check_network, check_params
+from fnn.workflow.rows import _check_shapes, check_one_a_row, suited
+
+__all__ = ["evaluate", "predict"]
+
+
+BLOCK = 1024  # rows that pass through the network at once
+
+
+def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_size: int = BLOCK) -> Any:
+    """What the trained network says about every row: ŷ = forward(params, x).
+
+        x: (n, …)   ŷ: (n, …)      n ≥ 1, `batch_size` rows in memory at once
+
+    Compiled once for all numbers of rows from `batch_size` up, and once for each power of two below. The
+    last block is filled up with copies of its last row, so rows must not see one another.
+
+    >>> import fnn
+    >>> fnn.predict(fnn.serial(jnp.square), ((),), jnp.array([[1.0], [3.0]]))
+    Array([[1.],
+           [9.]], dtype=float32)
+
+    Raises ValueError for no rows, leaves of x with different numbers of them, parameters of another
+    network, and a network that does not give one prediction a row.
+    """
+    _check_call("predict", network, params, batch_size)
+    x = suited(network, as_arrays(x, "x"))
+    n = row_count(x=x)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
+        _check_shapes(network, params, x)
+        return forward_in_blocks(network, params, x, batch_size)
+    size = min(batch_size, 1 << (n - 1).bit_length())
+    blocks = []
+    for first in range(0, n, size):
+        block = jax.tree.map(lambda a, first=first: _padded(a[first : first + size], size), x)
+        blocks.append(_forward(network, params, block))
+    if len(blocks) == 1 and n == size:
+        return blocks[0]
+    return jax.tree.map(lambda *ys: jnp.asarray(np.concatenate(ys)[:n]), *blocks)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
+    _check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
+    return _row_by_row(network, params, x)
+
+
+def _row_by_row(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
+    """forward(params, x), refused where it does not give one prediction a row."""
+    y = network.forward(params, x)
+    check_one_a_row(y, x)
+    return y
+
+
+def _padded(rows: ArrayLike, size: int) -> np.ndarray:
+    """The rows, and copies of the last one up to `size`: rows do not see one another."""
+    rows = np.asarray(rows)
+    missing = size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def forward_in_blocks(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, block: int = BLOCK) -> Any:
+    """forward(params, x), pure, with no more than `block` rows in memory at once."""
+    n = jax.tree.leaves(x)[0].shape[0]
+    if n <= block:
+        return _row_by_row(network, params, x)
+    whole = n // block
+    stacked = jax.tree.map(lambda a: a[: whole * block].reshape(whole, block, *a.shape[1:]), x)
+    y = jax.lax.map(lambda rows: _row_by_row(network, params, rows), stacked)
+    y = jax.tree.map(lambda a: a.reshape(whole * block, *a.shape[2:]), y)
+    if n % block == 0:
+        return y
+    rest = _row_by_row(network, params, jax.tree.map(lambda a: a[whole * block :], x))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, rest)
+
+
+def evaluate(
+    network: Layer,
+    params: chex.ArrayTree,
+    x: chex.ArrayTree,
+    y: chex.ArrayTree,
+    metrics: Mapping[str, Callable[..., Any]],
+    sample_weight: ArrayLike | None = None,
+    *,
+    batch_size: int = BLOCK,
+) -> dict[str, Any]:
+    """Each metric of the predictions for all rows at once, a float (or a NumPy array) by name.
+
+    A metric is `metric(predictions, targets)`, with `sample_weight=` where weights are given: the
+    costs and metrics of fnn, or any function, of scikit-learn too.
+
+    >>> import fnn
+    >>> network, x = fnn.serial(jnp.square), jnp.array([1.0, 3.0])
+    >>> fnn.evaluate(network, ((),), x, jnp.array([1.0, 8.0]), {"error": fnn.mae})
+    {'error': 0.5}
+
+    Raises ValueError where x and y differ in their number of rows, for numbers that are not finite, ids
+    that are no class, and negative weights.
+    """
+    _check_call("evaluate", network, params, batch_size)
+    check_metrics("evaluate", metrics)
+    for name, metric in metrics.items():
+        check_takes(f"evaluate: metrics[{name!r}]", metric, sample_weight is not None)
+    x, y = as_arrays(x, "x"), as_arrays(y, "y")
+    sample_weight = as_arrays(sample_weight, "sample_weight")
+    row_count(x=x, y=y, sample_weight=sample_weight)
+    check_finite(x=x, y=y, sample_weight=sample_weight)
+    refuse_values(
+        lambda weights: weights < 0, () if sample_weight is None else sample_weight, None,
+        "evaluate: sample_weight expected no negative weight", "A weight of 0 leaves a row out.",
+    )  # fmt: skip
+    predictions = predict(network, params, x, batch_size=batch_size)
+    for metric in metrics.values():
+        check_targets(metric, predictions, y, sample_weight)
+    options = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return {name: _number(name, _value(metric, predictions, y, options)) for name, metric in metrics.items()}
+
+
+NO_JAX_FUNCTION = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.ConcretizationTypeError,
+)
+
+
+def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
+    try:
+        return _measure(Partial(metric), predictions, y, options)
+    except NO_JAX_FUNCTION:
+        return metric(*jax.tree.map(np.asarray, (predictions, y)), **options)
+    except _NoNumbersError as error:
+        return error.args[0]
+
+
+class _NoNumbersError(TypeError):
+    """What a metric returned, and JAX would not let out of a compiled function."""
+
+
+@jax.jit
+def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
+    value = metric(predictions, y, **options)
+    if not _is_numbers(value):
+        raise _NoNumbersError(value)
+    return value
+
+
+def _is_numbers(value: Any) -> bool:
+    leaves = jax.tree.leaves(value)
+    kinds = [
+        getattr(leaf, "dtype", np.asarray(0 if hasattr(leaf, "dtype") else leaf).dtype).kind
+        for leaf in leaves
+    ]
+    return bool(leaves) and not isinstance(value, Mapping) and not set(kinds) - set("biufcV")
+
+
+def _number(name: str, value: Any) -> Any:
+    if not _is_numbers(value) or (np.ndim(value) == 0 and np.iscomplexobj(value)):
+        raise TypeError(
+            f"evaluate: metrics[{name!r}] expected a function that returns a number or an array, got "
+            f"{describe(value)} from it: does it return what it computes?"
+        )
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def _check_call(caller: str, network: Any, params: Any, batch_size: Any) -> None:
+    """Refuse what is no network, no parameters and no number of rows."""
+    check_network(caller, network)
+    check_params(caller, params)
+    check_whole(caller, "batch_size", batch_size, mend="It is the number of rows in memory at once.")

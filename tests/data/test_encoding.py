@@ -1,0 +1,419 @@
+"""encode: tables of numbers, categories and gaps."""
+
+import csv
+import decimal
+import io
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fnn.data.encoding import Category, Encoder, Number, encode
+
+PENGUINS = [
+    {"island": "Biscoe", "mass": 4000.0, "sex": "male"},
+    {"island": "Dream", "mass": 3000.0, "sex": None},
+    {"island": "Biscoe", "mass": None, "sex": "female"},
+    {"island": "Torgersen", "mass": 3500.0, "sex": "male"},
+]
+NAMES = (
+    *("island=Biscoe", "island=Dream", "island=Torgersen"),
+    *("mass", "mass missing"),
+    *("sex=female", "sex=male", "sex missing"),
+)
+SPREAD = math.sqrt((500**2 + 500**2 + 0) / 3)  # of 4000, 3000 and 3500 about their mean
+FEATURES = [
+    [1, 0, 0, 500 / SPREAD, 0, 0, 1, 0],
+    [0, 1, 0, -500 / SPREAD, 0, 0, 0, 1],
+    [1, 0, 0, 0, 1, 1, 0, 0],
+    [0, 0, 1, 0, 0, 0, 1, 0],
+]
+
+
+def columns_of(rows):
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def as_file(rows):
+    """The rows as csv.DictReader reads them back: every value a text."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    file.seek(0)
+    return csv.DictReader(file)
+
+
+def test_a_table_worked_out_by_hand():
+    encoder = encode(PENGUINS)
+    x = encoder(PENGUINS)
+    assert encoder.names == NAMES
+    assert isinstance(x, np.ndarray) and x.dtype == np.float32
+    np.testing.assert_allclose(x, FEATURES, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iter(PENGUINS),
+        lambda: as_file(PENGUINS),
+        lambda: columns_of(PENGUINS),
+        lambda: {name: tuple(column) for name, column in columns_of(PENGUINS).items()},
+        lambda: columns_of(PENGUINS) | {"mass": np.array([4000, 3000, np.nan, 3500], np.float32)},
+        lambda: columns_of(PENGUINS) | {"mass": jnp.array([4000, 3000, np.nan, 3500])},
+        lambda: columns_of(PENGUINS) | {"mass": [" 4e3 ", 3000, "NA", np.float32(3500)]},
+        lambda: columns_of(PENGUINS) | {"sex": np.array(["male", "", " female", "male "])},
+    ],
+)
+def test_any_form_of_a_table_is_the_same_table(make):
+    assert encode(make()) == encode(PENGUINS)
+    np.testing.assert_array_equal(encode(PENGUINS)(make()), encode(PENGUINS)(PENGUINS))
+
+
+def test_a_pandas_table_is_the_same_table():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(PENGUINS, index=[7, 7, 1, 0])
+    encoder = encode(PENGUINS)
+    types = {"island": "category", "mass": "Float64", "sex": "string"}
+    for table in (frame, frame.astype(object), frame.astype(types), frame.convert_dtypes()):
+        assert encode(table) == encoder
+        np.testing.assert_array_equal(encoder(table), encoder(PENGUINS))
+    np.testing.assert_array_equal(encoder(frame.iloc[3]), encoder(PENGUINS[3:]))
+
+
+def test_one_dict_of_values_is_one_row():
+    encoder = encode(PENGUINS)
+    for place, row in enumerate(PENGUINS):
+        np.testing.assert_allclose(encoder(row), FEATURES[place : place + 1], atol=1e-6)
+    assert encode({"a": "x", "b": 3}).names == ("a=x", "b")
+
+
+def test_chosen_columns_come_in_the_order_given():
+    encoder = encode(PENGUINS, columns=("sex", "island"))
+    assert encoder.names == NAMES[5:] + NAMES[:3]
+    np.testing.assert_array_equal(
+        encoder([{"sex": "male", "island": "Dream", "year": object()}]), [[0, 1, 0, 0, 1, 0]]
+    )
+
+
+def test_numbers_agree_with_scikit_learn(x64):
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    draw = np.random.default_rng(0)
+    train, test = draw.normal(9, 3, (40, 3)), draw.normal(9, 3, (10, 3))
+    theirs = preprocessing.StandardScaler().fit(train)
+    encoder = encode(dict(zip("abc", train.T)))
+    np.testing.assert_allclose(encoder(dict(zip("abc", test.T))), theirs.transform(test), atol=1e-6)
+    with x64():
+        x = encoder(dict(zip("abc", test.T)))
+        assert x.dtype == np.float64
+        np.testing.assert_allclose(x, theirs.transform(test), atol=1e-12)
+
+
+def test_categories_agree_with_scikit_learn():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    draw = np.random.default_rng(0)
+    train, test = draw.choice(["b", "C", "a", "aa"], (40, 2)), [["a", "new"], ["other", "b"]]
+    theirs = preprocessing.OneHotEncoder(handle_unknown="ignore").fit(train)
+    encoder = encode(dict(zip("pq", train.T)), allow_unseen=True)
+    assert encoder.names == tuple(
+        f"{name}={value}" for name, found in zip("pq", theirs.categories_) for value in found
+    )
+    for rows in (train, np.array(test)):
+        x = encoder(dict(zip("pq", rows.T)))
+        np.testing.assert_array_equal(x, theirs.transform(rows).toarray())
+
+
+def test_only_the_training_rows_are_measured():
+    encoder = encode({"a": [0.0, 4.0], "b": ["x", "y"]})
+    assert encoder({"a": [2, 8], "b": ["y", "y"]}).tolist() == [[0, 0, 1], [3, 0, 1]]
+
+
+def test_a_missing_number_is_the_training_mean():
+    encoder = encode({"a": [0.0, 4.0, None]})
+    assert encoder({"a": [None, 2]}).tolist() == [[0, 1], [0, 0]]
+    without_gaps = encode({"a": [0.0, 4.0]})
+    assert without_gaps.names == ("a",)
+    assert without_gaps({"a": ["", 4]}).tolist() == [[0], [1]]
+
+
+def test_a_missing_category_sets_nothing():
+    encoder = encode({"a": ["x", "y", ""]})
+    assert encoder({"a": ["NA", "y"]}).tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert encode({"a": ["x", "y"]})({"a": [None]}).tolist() == [[0, 0]]
+
+
+def test_a_number_that_overflows_as_a_feature_is_refused():
+    """Found by fuzzing: it became infinite."""
+    encoder = encode({"a": [0.0, 2.0]})
+    message = r"encode: row 1 of column 'a' holds 1e\+39, too far from the mean, 1, for float32\. Mend it"
+    with pytest.raises(ValueError, match=message):
+        encoder({"a": [1.0, 1e39]})
+
+
+@pytest.mark.parametrize("gap", [None, math.nan, np.float32("nan"), "", " ", "NA", "N/A", " nan"])
+def test_what_counts_as_missing(gap):
+    encoder = encode({"a": [1.0, gap, 3.0], "b": ["x", gap, "y"]})
+    assert encoder.names == ("a", "a missing", "b=x", "b=y", "b missing")
+    assert encoder({"a": gap, "b": gap}).tolist() == [[0, 1, 0, 0, 1]]
+
+
+def test_the_gaps_of_pandas_are_missing():
+    pandas = pytest.importorskip("pandas")
+    for gap in (pandas.NA, pandas.NaT):
+        assert encode({"a": [1, 2]})({"a": [gap, 2]}).tolist() == [[0], [1]]
+
+
+def test_the_word_none_is_a_category():
+    assert encode({"basement": ["None", "full"]}).names == ("basement=None", "basement=full")
+
+
+def test_an_unseen_category_sets_nothing_where_that_is_allowed():
+    encoder = encode({"a": ["x", "y"]}, allow_unseen=True)
+    assert encoder({"a": ["z", "y"]}).tolist() == [[0, 0], [0, 1]]
+    assert encoder.inverse(encoder({"a": ["z", "y"]})) == {"a": [None, "y"]}
+
+
+def test_a_column_of_the_least_numbers_that_there_are_is_finite():
+    encoder = encode({"a": [0.0, 5e-324]})
+    assert np.isfinite(encoder({"a": [0.0, 5e-324, 1e-300]})).all()
+
+
+def test_a_constant_column_is_0_and_comes_back():
+    encoder = encode({"a": [0.1, 0.1, 0.1], "b": ["x", "x", "x"]})
+    x = encoder({"a": [0.1], "b": ["x"]})
+    assert x.tolist() == [[0, 1]]
+    assert encoder.inverse(x) == {"a": [0.1], "b": ["x"]}
+
+
+def test_numbers_can_be_categories():
+    table = {"month": [10, 9, 10, 1], "code": ["01", "1", "x", "01"]}
+    encoder = encode(table, categories=["month", "code"])
+    assert encoder.names == ("month=1", "month=9", "month=10", "code=01", "code=1", "code=x")
+    for same in ([9, 10], [9.0, 10.0], ["9", " 10"], np.array([9, 10]), np.array([9.0, 10.0])):
+        x = encoder({"month": same, "code": ["1", "x"]})
+        assert x.tolist() == [[0, 1, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1]]
+
+
+def test_truth_values_are_categories():
+    encoder = encode({"a": [True, False], "b": np.array([True, False])})
+    assert encoder.names == ("a=False", "a=True", "b=False", "b=True")
+    assert encoder({"a": "True", "b": np.True_}).tolist() == [[0, 1, 0, 1]]
+    mixed = encode({"a": [True, 1, 1.0, "1"]}, categories=["a"])
+    assert mixed.names == ("a=1", "a=True")
+    assert mixed({"a": [True, 1.0, 1]}).tolist() == [[0, 1], [1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "column, numbers",
+    [
+        ([" 3.5 ", "-1e3", 2, 1.0], True),
+        (["1", "2", "a", "b", "c"], False),
+        (["1_0", "2_0"], False),  # Python would read 10 and 20
+        (["inf", "infinity", "-inf"], False),
+        (["1.5", "", None], True),
+        ([2**80, 1], True),
+    ],
+)
+def test_a_column_is_of_numbers_if_all_its_values_are(column, numbers):
+    (learned,) = encode({"a": column}).columns
+    assert isinstance(learned, Number if numbers else Category)
+
+
+def test_large_offsets_survive():
+    seconds = 1.7e9 + np.arange(5) / 8
+    x = encode({"time": seconds})({"time": seconds})
+    np.testing.assert_allclose(x[:, 0], (np.arange(5) - 2) / math.sqrt(2), atol=1e-6)
+
+
+def test_inverse_gives_the_columns_back():
+    encoder = encode(PENGUINS)
+    found = encoder.inverse(jnp.asarray(encoder(PENGUINS)))
+    assert found.keys() == PENGUINS[0].keys()
+    assert found["island"] == [row["island"] for row in PENGUINS]
+    assert found["sex"] == [row["sex"] for row in PENGUINS]
+    assert found["mass"] == [pytest.approx(4000), pytest.approx(3000), None, pytest.approx(3500)]
+    np.testing.assert_allclose(encoder(found), encoder(PENGUINS), atol=1e-6)
+    assert encode(found, columns=["island", "sex"]) == encode(PENGUINS, columns=["island", "sex"])
+
+
+def test_inverse_of_predictions_takes_the_largest_category():
+    encoder = encode({"a": ["x", "y", "z"]})
+    assert encoder.inverse([[0.1, 0.6, 0.2], [0.4, 0.3, 0.3]]) == {"a": ["y", None]}
+
+
+def test_an_encoder_is_a_value():
+    encoder = encode(PENGUINS)
+    leaves, structure = jax.tree.flatten(encoder)
+    assert {type(leaf) for leaf in leaves} == {str, float, bool}
+    again = jax.tree.unflatten(structure, leaves)
+    assert again == encoder and isinstance(again, Encoder) and hash(again) == hash(encoder)
+    assert encode(PENGUINS[:3]) != encoder
+    assert encoder.columns[1] == Number("mass", 3500.0, pytest.approx(SPREAD), True)
+    assert encoder.columns[2] == Category("sex", ("female", "male"), True, False)
+
+
+def test_an_encoder_of_saved_leaves_works_as_before():
+    leaves, structure = jax.tree.flatten(encode(PENGUINS))
+    saved = [leaf if isinstance(leaf, str) else np.asarray(leaf) for leaf in leaves]
+    again = jax.tree.unflatten(structure, saved)
+    np.testing.assert_array_equal(again(PENGUINS), encode(PENGUINS)(PENGUINS))
+
+
+def test_any_table_goes_there_and_back():
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    word = st.text("abcxyz", min_size=1, max_size=3)
+    number = st.floats(-1e9, 1e9).map(lambda number: round(number, 3))
+    cell = {"word": word | st.none(), "number": number | st.none()}
+    rows = st.lists(st.fixed_dictionaries(cell), min_size=1, max_size=12)
+
+    @hypothesis.settings(derandomize=True, deadline=None, max_examples=60, database=None)
+    @hypothesis.given(rows)
+    def check(rows):
+        table = columns_of(rows)
+        hypothesis.assume(all(any(cell is not None for cell in cells) for cells in table.values()))
+        encoder = encode(rows)
+        x = encoder(rows)
+        found = encoder.inverse(x)
+        assert found["word"] == table["word"]
+        assert [n is None for n in found["number"]] == [n is None for n in table["number"]]
+        numbers = [n for n in table["number"] if n is not None]
+        back = [n for n in found["number"] if n is not None]
+        np.testing.assert_allclose(back, numbers, atol=1e-6 * (np.ptp(numbers) + 1e-6))
+        np.testing.assert_array_equal(encode(as_file(rows))(as_file(rows)), x)
+
+    check()
+
+
+def test_a_large_table_is_encoded_column_by_column():
+    draw, rows = np.random.default_rng(0), 20_000
+    table = {"word": draw.choice(["a", "b", "c"], rows), "number": draw.normal(size=rows)}
+    x = encode(table)(table)
+    assert x.shape == (rows, 4)
+    np.testing.assert_array_equal(x[:, 1], table["word"] == "b")
+    np.testing.assert_allclose(x[:, 3].std(), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "table, options, message",
+    [
+        ([], {}, "the table is empty"),
+        ({}, {}, "the table is empty"),
+        ({"a": []}, {}, "equal length, got 'a' has 0"),
+        ({"a": [1]}, {"columns": ()}, "equal length, got no columns"),
+        ({"a": [1, 2], "b": [1]}, {}, "equal length, got 'a' has 2 and 'b' has 1"),
+        ({"a": [1, 2], "b": "x"}, {}, "column 'b': expected one flat list or array .* got str"),
+        ({"a": np.ones((2, 3))}, {}, r"column 'a': expected one flat .* got \(2, 3\)"),
+        ({"a": np.array(["2020-01-01"], "M8[s]")}, {}, "column 'a': .* dates become numbers first"),
+        ({"a": [1, {}]}, {}, "column 'a': row 1 holds a dict; expected text, a number, True"),
+        ([{"a": 1}, {"a": 1j}], {}, r"column 'a': row 1 holds 1j; expected text"),
+        ([[1, 2]], {}, "row 0 is of type list. Expected rows as dicts, as csv.DictReader"),
+        ([{"a": 1}, {"b": 1}], {}, "no column 'b' in row 0, only 'a'"),
+        ([{"a": 1}, {"b": 1}], {"columns": ["a"]}, "no column 'a' in row 1, only 'b'"),
+        ({"a": [1]}, {"columns": ["a", "c"]}, "no column 'c' in the table, only 'a'"),
+        ({"a": [1]}, {"columns": ["a", "a"]}, "the column 'a' is there twice"),
+        ({"a": [1]}, {"categories": ["b"]}, "categories names 'b', no column of 'a'"),
+        ({0: [1]}, {}, r"names of columns are texts, got 0. Rename it, or list columns=."),
+        ({"a": [1, None], "a missing": [1, 2]}, {}, "the feature 'a missing' is there twice"),
+        ({"a": [1, 2, "x"]}, {}, "row 2 of column 'a' holds 'x', no finite number .* categories="),
+        ({"a": [1, "x"]}, {}, "row 1 of column 'a' holds 'x'"),
+        ({"a": ["1", None, "?", "2"]}, {}, "row 2 of column 'a' holds '\\?'"),
+        ({"a": [1.0, np.inf]}, {}, "row 1 of column 'a' holds inf, no finite number"),
+        ({"a": np.array([np.inf, -np.inf, 1])}, {}, "row 0 of column 'a' holds inf"),
+        ({"a": [2, -np.inf, None]}, {}, "row 1 of column 'a' holds -inf"),
+        ({"a": ["1", "NAN"]}, {}, "row 1 of column 'a' holds 'NAN', no finite number"),
+        ({"a": [1, True]}, {}, "row 1 of column 'a' holds True, no finite number"),
+        ({"a": [None, " ", math.nan]}, {}, "all of column 'a' is missing; leave it out of columns"),
+        ({"a": np.array([np.nan])}, {"categories": ["a"]}, "all of column 'a' is missing"),
+        (
+            {"a": [1, None]},
+            {"allow_missing": False},
+            "row 1 of column 'a' holds None, a missing value. Fill it in, drop the row, or",
+        ),
+    ],
+)
+def test_encode_refuses(table, options, message):
+    with pytest.raises(ValueError, match=message):
+        encode(table, **options)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (
+            "table.csv",
+            {},
+            r"table expected rows as dicts, as csv\.DictReader\(file\) reads them, .*, got 'table\.csv'",
+        ),
+        (3, {}, r"table expected rows as dicts, .* or a dict of columns, got 3"),
+        (np.array(3.0), {}, r"table expected rows as dicts, .*, got array\(3\.\)"),
+        (print, {}, r"table expected rows as dicts, .*, got the function print"),
+        (
+            {"sex": ["f"]},
+            {"categories": "sex"},
+            r"categories expected a list of names, such as .*, got 'sex'",
+        ),
+        ({"sex": ["f"]}, {"columns": "sex"}, r"columns expected a list of names, such as .*, got 'sex'"),
+        ({"sex": ["f"]}, {"columns": 1}, r"columns expected a list of names, such as .*, got 1"),
+    ],
+)
+def test_what_is_no_table_and_no_list_of_names_is_refused(table, options, message):
+    with pytest.raises(TypeError, match=rf"^encode: {message}\.$"):
+        encode(table, **options)
+
+
+@pytest.mark.parametrize("names", [["a", "a"], [["a"]], [np.zeros(2)], [None]])
+def test_names_in_columns_and_categories_are_texts_and_there_once(names):
+    for argument in ("columns", "categories"):
+        with pytest.raises(
+            ValueError, match=r"^encode: (names of columns are texts, got|the column 'a' is there twice)"
+        ):
+            encode({"a": [1]}, **{argument: names})
+
+
+@pytest.mark.parametrize("gap", [np.array(np.nan), decimal.Decimal("NaN"), np.datetime64("NaT")], ids=repr)
+def test_a_gap_of_any_make_is_a_missing_value(gap):
+    encoder = encode({"a": [1.0, gap, 3.0]})
+    np.testing.assert_array_equal(encoder({"a": [2.0, gap]}), [[0, 0], [0, 1]])
+
+
+def test_encode_refuses_a_row_longer_than_its_header():
+    with pytest.raises(ValueError, match=r"texts, got None. .*csv.DictReader puts what a row has"):
+        encode(csv.DictReader(io.StringIO("a,b\n1,2,3\n")))
+
+
+def test_encode_refuses_columns_of_one_name():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="the column 'a' is there twice; rename or drop one"):
+        encode(pandas.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ({"b": ["x"]}, "no column 'a' in the table, only 'b'"),
+        ([{"a": 1, "b": "x"}, {"a": 1}], "no column 'b' in row 1, only 'a'"),
+        ({"a": [1, "?"], "b": ["x", "y"]}, "row 1 of column 'a' holds '\\?', no finite number"),
+        ({"a": [1, 2], "b": ["x", "z"]}, "row 1 of column 'b' holds 'z', none of the known "),
+        (
+            {"a": 1, "b": "z"},
+            "categories 'x', 'y'. Mend the value, or encode with allow_unseen=True",
+        ),
+        ({"a": [1, None], "b": ["x", "x"]}, "row 1 of column 'a' holds None, a missing value"),
+        ({"a": [1, 2], "b": ["NA", "x"]}, "row 0 of column 'b' holds 'NA', a missing value"),
+        ([], "the table is empty"),
+    ],
+)
+def test_an_encoder_refuses(table, message):
+    encoder = encode({"a": [1, 2], "b": ["x", "y"]}, allow_missing=False)
+    with pytest.raises(ValueError, match=message):
+        encoder(table)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3,), (1, 2, 3)])
+def test_inverse_refuses_another_number_of_features(shape):
+    encoder = encode({"a": [1, 2], "b": ["x", "y"]})
+    with pytest.raises(ValueError, match=r"Encoder.inverse: expected x \(n, 3\), got \("):
+        encoder.inverse(np.zeros(shape))
