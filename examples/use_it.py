@@ -1,6 +1,7 @@
-"""The second program: it reads what `your_data.py` saved, and names one new penguin.
+"""A second program: it loads the file that `your_data.py` saved and names the species of a new penguin.
 
-It knows the network's description; everything learned comes from the file.
+The program describes the network again, with the same layers. Everything learned comes from the file:
+the encoder, the names of the species and the parameters. Run it where `penguins.fnn` was saved.
 """
 
 import jax
@@ -16,7 +17,7 @@ penguin = {
     "bill_length_mm": "47.2",
     "bill_depth_mm": "14.1",
     "flipper_length_mm": "217",
-    "body_mass_g": "",  # not weighed
+    "body_mass_g": "",  # missing: the encoder puts in the mean
     "sex": "female",
 }
 probabilities = jax.nn.softmax(fnn.predict(network, params, encoder(penguin)))[0]
