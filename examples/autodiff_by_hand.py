@@ -90,8 +90,9 @@ print(f"  jax.grad           {(at_three := jax.grad(lambda x: x * x + x)(3.0)):8
 assert slopes[x] == at_three == 3 + 3 + 1
 
 # ── A network: two inputs, three hidden units, one output ─────────────────────────────────────────
-# The four rows are exclusive or: 1 where the inputs differ. The cost, a mean squared error, uses only +, · and
-# tanh, so the same function accepts floats, our values and JAX's. The same network of fnn is a third check.
+# The four rows are exclusive or: 1 where the inputs differ. The cost, a mean squared error, uses only +, ·
+# and tanh, so the same function accepts floats, our values and JAX's. The same network in fnn is a third
+# check.
 
 ROWS = (((0.0, 0.0), 0.0), ((0.0, 1.0), 1.0), ((1.0, 0.0), 1.0), ((1.0, 1.0), 0.0))
 HIDDEN = {"weight": ((0.9, -0.7, 0.3), (-0.8, 0.6, 0.5)), "bias": (0.1, -0.2, 0.0)}
@@ -117,7 +118,7 @@ loss, arrays = fnn.loss(fnn.serial(fnn.dense(3), jnp.tanh, fnn.dense(1)), fnn.ms
 three = our_grad(PARAMS), jax_grad(PARAMS), jax.grad(loss)(arrays, x, y)
 ours, theirs, of_fnn = (np.hstack([np.ravel(v) for v in jax.tree.leaves(tree)]) for tree in three)
 to_jax, to_fnn = abs(ours - theirs).max(), abs(ours - of_fnn).max()
-print(f"{len(ours)} derivatives, at most {to_jax:.0e} from jax.grad's, {to_fnn:.0e} from those of fnn's network\n")
+print(f"{len(ours)} derivatives, at most {to_jax:.0e} from jax.grad's, {to_fnn:.0e} from fnn's network's\n")
 
 # ── Gradient descent ──────────────────────────────────────────────────────────────────────────────
 
@@ -125,7 +126,7 @@ params, costs = PARAMS, [cost("floats", math.tanh, PARAMS)]
 for _ in range(STEPS := 100):
     params = each(lambda p, slope: p - 0.3 * slope, params, our_grad(params))
     costs.append(cost("floats", math.tanh, params))
-print(f"cost in {STEPS} steps with our gradients: {costs[0]:.3f} → {costs[STEPS // 4]:.3f} → {costs[-1]:.5f}\n")
+print(f"cost in {STEPS} steps by our gradients: {costs[0]:.3f} → {costs[STEPS // 4]:.3f} → {costs[-1]:.5f}\n")
 
 # ── Where JAX differs ─────────────────────────────────────────────────────────────────────────────
 # Its values are whole arrays and its local derivatives are functions. So the cost, as fnn computes it, is a
