@@ -1,7 +1,7 @@
-"""The grad in sixty lines: what `jax.grad` does, from nothing, in plain Python.
+"""Automatic differentiation in sixty lines: what `jax.grad` does, from scratch, in plain Python.
 
-Run it with `python examples/autodiff_by_hand.py`. Numbers that remember how they were made, and one loop back
-over them, are enough to train a small network. The slopes are compared with those of JAX.
+Run it with `python examples/autodiff_by_hand.py`. Numbers that record how they were computed, and one loop
+backwards over these records, are enough to train a small network. The derivatives are compared with JAX's.
 """
 
 import itertools
@@ -17,8 +17,8 @@ import numpy as np
 import fnn
 
 # ── The engine ────────────────────────────────────────────────────────────────────────────────────
-# A value is a number and its parents: what it was computed from, each with the local derivative
-# ∂value/∂parent, which the operation knows at once. Nothing else has to be remembered.
+# A value is a number and its parents: the values it was computed from, each with the local derivative
+# ∂value/∂parent. Each operation knows that derivative at once. Nothing else has to be recorded.
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: two equal numbers are still two values
@@ -42,24 +42,24 @@ def tanh(value):
     return Value(t, ((value, 1 - t * t),))
 
 
-def ordered(value, seen):
-    """All that the value was made of, parents before children, and the value itself last."""
+def order(value, seen):
+    """All values that this one depends on, parents before children, and itself last."""
     if value in seen:
         return []
     seen.add(value)
-    return [v for parent, _ in value.parents for v in ordered(parent, seen)] + [value]
+    return [v for parent, _ in value.parents for v in order(parent, seen)] + [value]
 
 
 def backward(output):
-    """∂output/∂v for every v behind it. The chain rule: a child gives each parent its share."""
+    """∂output/∂v for every v the output depends on. By the chain rule, each child adds to its parents."""
     slopes = {output: 1.0}
-    for value in reversed(ordered(output, set())):
+    for value in reversed(order(output, set())):
         for parent, derivative in value.parents:
             slopes[parent] = slopes.get(parent, 0.0) + slopes[value] * derivative
     return slopes
 
 
-def each(function, tree, *others):  # of the numbers in nested tuples and dicts
+def each(function, tree, *others):  # like jax.tree.map: to every number in nested tuples and dicts
     if isinstance(tree, dict):
         return {name: each(function, *(t[name] for t in (tree, *others))) for name in tree}
     if isinstance(tree, tuple):
@@ -77,21 +77,22 @@ def grad(function):
 
 
 # ── One function, value by value ──────────────────────────────────────────────────────────────────
-# x·x + x takes x three times, so at x = 3 three shares come back and are added: 3 + 3 + 1. The order
-# matters: a value passes its slope on only when all of its children have given theirs.
+# x·x + x uses x three times, so at x = 3 its derivative is a sum of three terms: 3 + 3 + 1. The order is
+# important: a value passes its derivative on only after all of its children have added theirs.
 
 x = Value(3.0)
 y = x * x + x
 slopes = backward(y)
 print("y = x·x + x, from the last value to the first")
-for value in reversed(ordered(y, set())):
+for value in reversed(order(y, set())):
     print(f"  value {value.number:4.0f}   ∂y/∂value {slopes[value]:4.0f}")
-print(f"  jax.grad says      {(at_three := jax.grad(lambda x: x * x + x)(3.0)):8.0f}\n")
+print(f"  jax.grad           {(at_three := jax.grad(lambda x: x * x + x)(3.0)):8.0f}\n")
 assert slopes[x] == at_three == 3 + 3 + 1
 
 # ── A network: two inputs, three hidden units, one output ─────────────────────────────────────────
-# The four rows are exclusive or, 1 where the inputs differ. The cost, mean squared error, uses +, · and tanh
-# alone, so that one function takes floats, our values and those of JAX. fnn's layers are a third opinion.
+# The four rows are exclusive or: 1 where the inputs differ. The cost, a mean squared error, uses only +, ·
+# and tanh, so the same function accepts floats, our values and JAX's. The same network in fnn is a third
+# check.
 
 ROWS = (((0.0, 0.0), 0.0), ((0.0, 1.0), 1.0), ((1.0, 0.0), 1.0), ((1.0, 1.0), 0.0))
 HIDDEN = {"weight": ((0.9, -0.7, 0.3), (-0.8, 0.6, 0.5)), "bias": (0.1, -0.2, 0.0)}
@@ -117,31 +118,32 @@ loss, arrays = fnn.loss(fnn.serial(fnn.dense(3), jnp.tanh, fnn.dense(1)), fnn.ms
 three = our_grad(PARAMS), jax_grad(PARAMS), jax.grad(loss)(arrays, x, y)
 ours, theirs, of_fnn = (np.hstack([np.ravel(v) for v in jax.tree.leaves(tree)]) for tree in three)
 to_jax, to_fnn = abs(ours - theirs).max(), abs(ours - of_fnn).max()
-print(f"{len(ours)} slopes, at most {to_jax:.0e} from jax.grad's, {to_fnn:.0e} from those of fnn's layers\n")
+print(f"{len(ours)} derivatives, at most {to_jax:.0e} from jax.grad's, {to_fnn:.0e} from fnn's network's\n")
 
-# ── Gradient descent by it ────────────────────────────────────────────────────────────────────────
+# ── Gradient descent ──────────────────────────────────────────────────────────────────────────────
 
 params, costs = PARAMS, [cost("floats", math.tanh, PARAMS)]
 for _ in range(STEPS := 100):
     params = each(lambda p, slope: p - 0.3 * slope, params, our_grad(params))
     costs.append(cost("floats", math.tanh, params))
-print(f"cost in {STEPS} steps by our slopes: {costs[0]:.3f} → {costs[STEPS // 4]:.3f} → {costs[-1]:.5f}\n")
+print(f"cost in {STEPS} steps by our gradients: {costs[0]:.3f} → {costs[STEPS // 4]:.3f} → {costs[-1]:.5f}\n")
 
 # ── Where JAX differs ─────────────────────────────────────────────────────────────────────────────
-# Its values are whole arrays, its local derivatives functions: the cost, as fnn writes it, is a handful of
-# operations, as many for half the rows. And it records operations, not numbers: a jitted gradient runs the
-# Python function once, for all numbers of these shapes. Ours runs it each time; a bare jax.grad does too.
+# Its values are whole arrays and its local derivatives are functions. So the cost, as fnn computes it, is a
+# handful of operations, and no fewer for half the rows. JAX also records operations, not numbers: a jitted
+# gradient runs the Python function once, for all numbers of these shapes. Our grad runs it every time, and so
+# does jax.grad without jit.
 
-recorded = len(ordered(cost("ours", tanh, each(Value, PARAMS)), set()))
+recorded = len(order(cost("ours", tanh, each(Value, PARAMS)), set()))
 operations, of_half = (len(jax.make_jaxpr(loss)(arrays, x[:n], y[:n]).eqns) for n in (4, 2))
 calls.clear()
 for gradient in (our_grad, jax_grad, jax.jit(jax.grad(partial(cost, "jitted", jnp.tanh)))):
     gradient(PARAMS), gradient(params)
-print(f"recorded for one cost                {recorded} values by us, {operations} operations by JAX")
-print(f"the function ran, for two gradients  {dict(calls)}")
+print(f"recorded for one cost                {recorded} values by our engine, {operations} operations by JAX")
+print(f"calls of cost for two gradients      {dict(calls)}")
 with open(__file__, encoding="utf8") as file:
     engine = file.read().split("# ── ")[1].split("\n\n\n", 1)[1].rstrip().splitlines()
-print(f"the engine                           {len(engine)} lines, blank ones too")
+print(f"the engine                           {len(engine)} lines, with blank lines")
 
 assert max(to_jax, to_fnn) < 1e-6
 assert all(after < before for before, after in itertools.pairwise(costs)) and costs[-1] < 1e-3 < costs[0]

@@ -1,8 +1,8 @@
 """Twenty lines: a whole network in plain JAX, and the same run with fnn, number for number.
 
 Run it with `python examples/twenty_lines.py`. Initialisation, forward propagation, cost, gradient, Adam and
-the compiled loop fit in twenty lines. fnn does nothing else: from the same parameters, on the same batches of
-handwritten digits, it arrives at the same parameters.
+the compiled loop fit in twenty lines. fnn computes the same: from the same parameters, on the same batches of
+handwritten digits, it ends with the same parameters.
 """
 
 import functools
@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 import fnn
 
 # ── Plain JAX ─────────────────────────────────────────────────────────────────────────────────────
-# The state is what a step needs of the one before: parameters, Adam's two running means, and the count.
+# The state is what one step passes to the next: the parameters, Adam's two running means, and the step count.
 
 
 def init(key, *sizes):
@@ -49,23 +49,24 @@ def step(state, batch):
 train = jax.jit(functools.partial(jax.lax.scan, step))
 
 # ── The same with fnn ─────────────────────────────────────────────────────────────────────────────
-# fnn.step is scanned over the same batches. In a program of your own, fnn.fit would make the batches, and
-# stand in place of this section.
+# jax.lax.scan runs fnn.step over the same batches. In a program of your own, fnn.fit makes the batches, and
+# one call to it replaces this section.
 
 network = fnn.serial(fnn.dense(64), jax.nn.relu, fnn.dense(10))
 
 
 @jax.jit
 def fnn_train(state, batches):
-    def turn(state, batch):  # no layer here draws random numbers, so any key will do
+    def turn(state, batch):  # no layer here uses random numbers, so any key works
         return fnn.step(network, fnn.softmax_cross_entropy, fnn.adam(), state, *batch, state.key)
 
     return jax.lax.scan(turn, state, batches)
 
 
 # ── Both, from the same parameters, on the same batches ───────────────────────────────────────────
-# The same formulas in another order round differently, and training makes a difference grow. In float64 it
-# begins smaller by more than eight digits. Ending as much smaller, it was rounding and nothing else.
+# The two programs compute the same formulas in a different order. So they round differently, and training
+# makes the difference grow. In float64, rounding errors are smaller by more than eight digits. If the final
+# difference is smaller by as much, rounding is its only cause.
 
 images, digits = load_digits(return_X_y=True)
 split_key, init_key, unused_key = jax.random.split(jax.random.key(0), 3)
@@ -74,7 +75,7 @@ generator = np.random.default_rng(0)
 rows = np.concatenate([generator.permutation(len(images))[:1408].reshape(44, 32) for _ in range(20)])
 
 
-def furthest(tree, other):
+def largest_difference(tree, other):
     """The largest difference between the parameters of two trees."""
     pairs = zip(*map(jax.tree.leaves, (tree, other)), strict=True)
     return max(float(abs(a - b).max()) for a, b in pairs)
@@ -82,34 +83,34 @@ def furthest(tree, other):
 
 def compare(steps):
     batches = jnp.asarray(images)[rows[:steps]], jnp.asarray(digits)[rows[:steps]]
-    begin = init(init_key, 64, 64, 10)
-    first, last = ({"weight": weight, "bias": bias} for weight, bias in begin[0])
+    initial = init(init_key, 64, 64, 10)
+    first, last = ({"weight": weight, "bias": bias} for weight, bias in initial[0])
     state = fnn.start(network, fnn.adam(), batches[0][0], key=unused_key, params=(first, (), last))
 
-    (plain, *_), costs = train(begin, batches)
+    (plain, *_), costs = train(initial, batches)
     state, fnn_costs = fnn_train(state, batches)
     ours = [(layer["weight"], layer["bias"]) for layer in state.params if layer]
-    guesses = [forward(params, jnp.asarray(test_images)).argmax(-1) for params in (plain, ours)]
-    right = [float((guess == test_digits).mean()) for guess in guesses]
-    return furthest(plain, ours), furthest(plain, begin[0]), costs, fnn_costs, right
+    predictions = [forward(params, jnp.asarray(test_images)).argmax(-1) for params in (plain, ours)]
+    right = [float((digit == test_digits).mean()) for digit in predictions]
+    return largest_difference(plain, ours), largest_difference(plain, initial[0]), costs, fnn_costs, right
 
 
 found = {}
-print("         steps  furthest moved  plain from fnn  last cost: plain       fnn  accuracy: plain    fnn")
+print("         steps  largest change   plain vs. fnn  last cost: plain       fnn  accuracy: plain    fnn")
 for x64 in False, True:
     jax.config.update("jax_enable_x64", x64)
     for steps in 1, len(rows):
         apart, moved, costs, fnn_costs, right = found[x64, steps] = compare(steps)
-        said = f"{moved:16.4f}{apart:16.0e}{costs[-1]:18.6f}{fnn_costs[-1]:10.6f}"
-        print(f"{costs.dtype} {steps:5}{said}{right[0]:17.3f}{right[1]:7.3f}")
+        numbers = f"{moved:16.4f}{apart:16.0e}{costs[-1]:18.6f}{fnn_costs[-1]:10.6f}"
+        print(f"{costs.dtype} {steps:5}{numbers}{right[0]:17.3f}{right[1]:7.3f}")
 
 with open(__file__, encoding="utf8") as file:
     section = file.read().split("# ── ")[1].splitlines()[1:]
 lines = [line for line in section if line and line[0] != "#"]
-print(f"\nplain JAX takes {len(lines)} lines, blank ones and comments not counted")
+print(f"\nplain JAX takes {len(lines)} lines, without blank lines and comments")
 
-# The tolerance in float64 is a millionth of a millionth for every parameter and every cost of the run. In
-# float32 it is a millionth for the parameters after one step, and a hundredth for every cost of the run.
+# In float64 the tolerance is 1e-12, for every parameter and every cost of the run. In float32 it is 1e-6 for
+# the parameters after one step, and 1e-2 for every cost of the run.
 
 for steps in 1, len(rows):
     single, double = found[False, steps], found[True, steps]
