@@ -38,11 +38,12 @@ from fnn.run.loop import Fitted, Report
 from fnn.run.not_finite import NotFinite
 from fnn.saving.checkpoint import load, save
 from fnn.workflow.backprop import Backprop, backprop
+from fnn.workflow.epochs import train
 from fnn.workflow.evaluation import evaluate, predict
 from fnn.workflow.gradient_check import GradientCheck, check_gradients
 from fnn.workflow.objective import Objective, loss
 from fnn.workflow.state import Best, State, start
-from fnn.workflow.training import epoch, step, train
+from fnn.workflow.training import epoch, step
 
 __version__ = "0.1.0"
 

@@ -45,6 +45,32 @@ def abstract(tree: Any) -> tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]:
     )
 
 
+def shaped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a static argument and trees, called with their shapes and remembered by them.
+
+    Where the static argument cannot be hashed nothing is remembered, nor is an error.
+
+    >>> size = shaped(lambda name, x: f"{name} {x.shape}")
+    >>> size("x", jax.numpy.zeros((2, 3)))
+    'x (2, 3)'
+    """
+
+    @functools.lru_cache(maxsize=1024)
+    def remember(static: Any, structure: Any, leaves: tuple[Any, ...]) -> Any:
+        return function(static, *jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*v) for v in leaves]))
+
+    @functools.wraps(function)
+    def call(static: Any, *trees: Any) -> Any:
+        structure, leaves = abstract(trees)
+        try:
+            hash((static, structure))
+        except TypeError:
+            return remember.__wrapped__(static, structure, leaves)
+        return remember(static, structure, leaves)
+
+    return call
+
+
 def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Of the extra arguments, those that the function takes."""
     takes = inspect.signature(function).parameters

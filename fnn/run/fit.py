@@ -1,8 +1,6 @@
 """The host loop around `train`: data in, a trained network and its history out."""
 
 import contextlib
-import functools
-import operator
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,23 +9,21 @@ from typing import Any
 import chex
 import jax
 import numpy as np
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import as_partial
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
-from fnn.run.arguments import check_fit, check_state
+from fnn.run.arguments import check_course, check_start, check_state, read_setting
+from fnn.run.begin import begin, make_strong, parts_of, shapes_of_start
 from fnn.run.loop import CAPACITY, Fitted, Plan, Report, Run, loop
 from fnn.run.not_finite import find
 from fnn.run.progress import progress_bar
 from fnn.run.rehearsal import rehearse
-from fnn.run.setting import Setting, begun, described_start, parts_of, strong
 from fnn.saving.fingerprint import fingerprint
 from fnn.saving.folder import Folder, check_folder, check_total, held, keep, newest
-from fnn.workflow.rows import checked_rows
+from fnn.workflow.epochs import costs_are_finite, many_epochs
+from fnn.workflow.setting import Setting
 from fnn.workflow.state import State, stays_finite
-from fnn.workflow.training import costs_are_finite, train
 
 __all__ = ["fit"]
 
@@ -58,16 +54,16 @@ def fit(
 
         repeat   ŷ = forward(θ, x)   c = cost(ŷ, y) + penalty(θ)   g = ∂c/∂θ   θ ← θ + update(g)
 
-    `validation` is (x, y) or (x, y, sample_weight), never trained on: its cost and `metrics` are taken
-    after each epoch, the parameters of its lowest cost are kept, and `patience` epochs without a lower
-    one end the run. `on_epoch(report)` is called after each epoch and ends the run by returning true.
-    `params` are parameters to begin from; `state` is a run to continue, for `epochs` more. In the
-    folder `checkpoint` the run is kept after each `every` epochs (1): `epochs` is then the total, and
-    the same call, made again, goes on where a killed one was.
+    `validation` is (x, y) or (x, y, sample_weight), never trained on. After each epoch its cost and the
+    `metrics` are computed. The parameters with the lowest validation cost are returned; `patience` epochs
+    without a lower one end the run. `on_epoch(report)` is called after each epoch; returning true ends the
+    run. `params` are parameters to begin from. `state` is a run to continue for `epochs` more. With
+    `checkpoint`, a folder, the run is saved after each `every` epochs (1). `epochs` is then the total, and
+    the same call continues a run that was killed.
 
-    The same key gives the same bits, and a run continued those of the whole. Another key, number of
-    epochs, learning rate or patience compiles nothing. Ctrl-C returns what was learned, and so does an
-    epoch that is not finite, with a warning where; an error of `on_epoch` carries it as `.fitted`.
+    The same key gives the same bits, and a continued run has the bits of the whole. Another key, number of
+    epochs, learning rate or patience compiles nothing. Ctrl-C returns what was learned. So does an epoch
+    that is not finite, with a warning that says where. An error in `on_epoch` carries it as `.fitted`.
 
     >>> import fnn, jax, jax.numpy as jnp
     >>> x = jnp.linspace(-1.0, 1.0, 32)[:, None]
@@ -79,43 +75,34 @@ def fit(
     Raises ValueError or TypeError, before anything is compiled, for what does not fit together, and
     OSError for a folder that cannot be written.
     """
-    check_fit(
-        network, cost, optimizer, epochs, batch_size, validation, metrics, patience, key, state, params,
-        on_epoch, penalty,
-    )  # fmt: skip
+    check_course(epochs, patience, validation, metrics, on_epoch)
+    check_start(key, params, state)
     check_folder(checkpoint, every)
-    epochs, batch_size = operator.index(epochs), operator.index(batch_size)
-    if state is not None:
-        check_state(state, optimizer, key, params)
-        state = strong(state)
-    data = checked_rows(network, cost, x, y, sample_weight, validation)
-    setting = Setting(
-        network,
-        as_partial(cost),
-        optimizer,
-        None if penalty is None else as_partial(penalty),
-        {name: as_partial(metric) for name, metric in (metrics or {}).items()},
-        batch_size,
-        data,
+    setting = read_setting(
+        network, cost, optimizer, x, y, batch_size, sample_weight, penalty, validation, metrics
     )
-    like = described_start(setting, key, params, state)
+    if state is not None:
+        check_state(state, optimizer.init)
+        state = make_strong(state)
+    given, epochs = (key, params), int(epochs)
+    like = shapes_of_start(setting, given, state)
     rehearse(setting, like)
     with contextlib.ExitStack() as stack:
         folder, kept = None, None
         if checkpoint is not None:
             check_total("the state given", 0 if state is None else int(state.epoch), epochs)
             path = stack.enter_context(held(os.fsdecode(checkpoint)))
-            given = {"patience": patience, "key": key, "params": params, "state": state}
-            folder = Folder(path, fingerprint(**parts_of(setting, like.params, given)))
+            more = {"patience": patience, "key": key, "params": params, "state": state}
+            folder = Folder(path, fingerprint(**parts_of(setting, like, more)))
             kept = newest(folder, like, epochs)
-        run = Run(*(kept or begun(setting, key, params, state)))
+        run = Run(*(kept or begin(setting, given, state)))
         before = int(run.state.epoch) if state is not None and checkpoint is None else 0
         watchers = (on_epoch,) if on_epoch is not None else ()
         if progress:
             bar = progress_bar(before + epochs, int(run.state.epoch))
             watchers = (stack.enter_context(bar), *watchers)
         plan = _plan(setting, patience, watchers, folder, every, before + epochs)
-        return loop(plan, run, -1 if kept is None else int(run.state.epoch))
+        return loop(plan, run, None if kept is None else int(run.state.epoch))
 
 
 def _plan(
@@ -126,56 +113,24 @@ def _plan(
     every: int | None,
     end: int,
 ) -> Plan:
-    network, cost, optimizer, penalty, metrics, batch_size, data = setting
-    held_data = jax.device_put(data)
-    train = functools.partial(
-        _train,
-        network,
-        optimizer.update,
-        cost,
-        penalty=penalty,
-        metrics=metrics,
-        patience=np.int32(np.iinfo(np.int32).max if patience is None else patience),
-        batch_size=batch_size,
-        data=held_data,
-    )
-    keep_run = None if folder is None else lambda run: keep(folder, run.state, run.history)
-    find_bad = functools.partial(find, network, optimizer.update, cost, penalty, batch_size, held_data)
-    often = 1 if every is None else int(every)
-    return Plan(train, end, patience, watchers, keep_run, often if folder else sys.maxsize, find_bad)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="batch_size")
-def _train(
-    network: Layer,
-    update: Callable[..., Any],
-    cost: Partial,
-    state: State,
-    epochs: jax.Array,
-    *,
-    data: tuple[Any, ...],
-    penalty: Partial | None,
-    metrics: dict[str, Partial],
-    patience: jax.Array,
-    batch_size: int,
-) -> tuple[State, dict[str, jax.Array], jax.Array]:
-    """`train`, and whether all that came out is finite: its last epoch's cost, and the state."""
-    x, y, sample_weight, validation = data
-    after, history = train(
-        network,
-        cost,
-        Optimizer(update, update),
-        state,
-        x,
-        y,
-        epochs=epochs,
-        batch_size=batch_size,
-        sample_weight=sample_weight,
-        penalty=penalty,
-        validation=validation,
-        metrics=metrics,
+    setting = jax.device_put(setting)  # the data once, not in each call
+    most = np.int32(np.iinfo(np.int32).max if patience is None else patience)
+    return Plan(
+        train=lambda state, epochs: _train(setting, state, epochs, most),
+        end=end,
         patience=patience,
-        capacity=CAPACITY,
+        watchers=watchers,
+        keep=None if folder is None else lambda run: keep(folder, run.state, run.history),
+        every=sys.maxsize if folder is None else int(every or 1),
+        find=lambda state: find(setting, state),
     )
+
+
+@jax.jit
+def _train(
+    setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike
+) -> tuple[State, dict[str, jax.Array], jax.Array]:
+    """The epochs, and whether all that came out is finite: the last epoch's cost, and the state."""
+    after, history = many_epochs(setting, state, epochs, patience, CAPACITY)
     finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)
     return after, history, finite

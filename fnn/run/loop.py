@@ -1,11 +1,10 @@
-"""The host's side of a run: compiled calls one after the other, and what may come between them.
+"""The host's side of a run: compiled calls one after the other, and what may happen between them.
 
-Nothing is donated to a call: whatever goes wrong in one, the run as it was before it is still there.
+No buffer is donated to a call. Whatever goes wrong in one, the run before it is still there.
 """
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,19 +12,20 @@ import chex
 import jax
 import numpy as np
 
+from fnn.guard.warning import warn
 from fnn.run.not_finite import NotFinite
 from fnn.workflow.state import State
 
 __all__ = ["Fitted", "Report"]
 
 
-CAPACITY = 1024  # epochs at most in one compiled call: the length of its history
+CAPACITY = 1024  # the most epochs in one compiled call: the length of its history
 
 
 SECONDS = 0.5  # about how long a call may run, so that the host can step in
 
 
-GROWTH = 8  # times longer at most than the call before: one epoch alone is timed badly
+GROWTH = 8  # a call is at most so many times longer than the one before: one epoch alone is timed badly
 
 
 PIECES = 100  # of a history, before they are joined
@@ -46,10 +46,11 @@ class Report(NamedTuple):
 class Fitted(NamedTuple):
     """A finished run.
 
-    `params` are what validation chose (the best), or the last; `history` has a NumPy array for each
-    measure, one entry an epoch; `state` goes on, with fit(…, state=fitted.state); `stopped` says why it
-    ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's `fitted`)
-    or "not_finite", and then `not_finite` says where; all numbers are those of the last good epoch.
+    `params` are those with the lowest validation cost, or the last without validation. `history` has a NumPy
+    array for each measure, one entry an epoch. fit(…, state=fitted.state) continues the run. `stopped` says
+    why it ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's
+    `fitted`) or "not_finite". In the last case `not_finite` says where, and all numbers are those of the
+    last good epoch.
     """
 
     params: chex.ArrayTree
@@ -60,7 +61,7 @@ class Fitted(NamedTuple):
 
 
 class Run(NamedTuple):
-    """How far a run has come: its state, and the history that each call added."""
+    """The progress of a run: its state, and the history that each call added."""
 
     state: State
     pieces: tuple[dict[str, np.ndarray], ...]
@@ -75,9 +76,9 @@ class Run(NamedTuple):
 class Plan(NamedTuple):
     """What happens to a run, and who watches it.
 
-    `train` is the compiled call, from a state over so many epochs to another, with their history and
-    whether all is finite; `end` the epoch at which the run ends; `keep` writes a checkpoint, after each
-    `every` epochs; `find` says where the epoch after a state goes bad.
+    `train(state, epochs)` is the compiled call: it returns the state after them, their history, and whether
+    all is finite. `end` is the epoch at which the run ends. `keep` writes a checkpoint, after each `every`
+    epochs. `find` says where the epoch after a state goes bad.
     """
 
     train: Train
@@ -89,15 +90,15 @@ class Plan(NamedTuple):
     find: Callable[[State], NotFinite]
 
 
-def loop(plan: Plan, run: Run, kept: int) -> Fitted:
+def loop(plan: Plan, run: Run, kept: int | None) -> Fitted:
     """Call after call until the run ends; an error carries what was learned, as its `fitted`.
 
-    `kept` is the epoch of the run's newest checkpoint, or -1.
+    `kept` is the epoch of the run's newest checkpoint, None where there is none.
     """
     stopped, found, error = "", None, None
     try:
-        if plan.keep and kept < 0:
-            plan.keep(run)  # a folder that cannot be written is told of before anything is trained
+        if plan.keep and kept is None:
+            plan.keep(run)  # a folder that cannot be written is refused before anything is trained
             kept = int(run.state.epoch)
         for after, finite in _calls(plan, run):
             if not finite:
@@ -107,7 +108,7 @@ def loop(plan: Plan, run: Run, kept: int) -> Fitted:
             run = after
             if int(run.state.epoch) % plan.every == 0:
                 kept = _keep(plan, run)
-            if _is_told_to_stop(plan, run):
+            if _should_stop(plan, run):
                 stopped = "on_epoch"
                 break
     except KeyboardInterrupt:
@@ -115,23 +116,23 @@ def loop(plan: Plan, run: Run, kept: int) -> Fitted:
     except Exception as raised:
         stopped, error = "error", raised
     fitted = _fitted(run, stopped or _how_it_ended(plan, run), found)
-    with _carried(fitted):
-        if kept not in (-1, int(run.state.epoch)):  # -1: the first failed
-            _keep_at_last(plan, run)
+    with _attach(fitted):
+        if kept not in (None, int(run.state.epoch)):  # None: the first failed
+            _keep_last(plan, run)
         if error is not None:
             raise error
         if found is not None:
-            warnings.warn(f"fit: {found}", RuntimeWarning, stacklevel=3)
+            warn(f"fit: {found}", RuntimeWarning)
     return fitted
 
 
 def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
-    """The run after each call, of one epoch where somebody watches, else of about half a second."""
+    """The run after each call: one epoch a call where somebody watches, else about half a second."""
     size = 1
     while not _has_ended(plan, run.state):
         clock, epoch = time.perf_counter(), int(run.state.epoch)
         made = min(size, plan.end - epoch, plan.every - epoch % plan.every)
-        run, finite = _called(plan, run, made)
+        run, finite = _call(plan, run, made)
         if not plan.watchers:
             size = _next_size(made, time.perf_counter() - clock)
         yield run, finite
@@ -142,8 +143,8 @@ def _has_ended(plan: Plan, state: State) -> bool:
     return int(state.epoch) >= plan.end or (plan.patience is not None and stale >= plan.patience)
 
 
-def _called(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
-    """The run after so many epochs more, fewer where they ended it, and whether it is finite."""
+def _call(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
+    """The run after up to `epochs` more, and whether it is finite."""
     state, history, finite = plan.train(run.state, np.int32(epochs))
     made = int(state.epoch) - int(run.state.epoch)  # JAX waits here, and looks for Ctrl-C while it does
     piece = {name: np.asarray(rows)[:made] for name, rows in history.items()}
@@ -152,9 +153,9 @@ def _called(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
 
 
 def _last_finite(plan: Plan, run: Run, after: Run) -> Run:
-    """The run before the epoch in which it went bad: the call's epochs once more, one by one."""
+    """The run before the epoch in which it went bad: the call's epochs are made again, one by one."""
     for _ in range(int(run.state.epoch) + 1, int(after.state.epoch)):
-        following, finite = _called(plan, run, 1)
+        following, finite = _call(plan, run, 1)
         if not finite:
             return run
         run = following
@@ -165,8 +166,8 @@ def _next_size(size: int, seconds: float) -> int:
     return max(1, min(GROWTH * size, int(size * SECONDS / seconds), CAPACITY))
 
 
-def _is_told_to_stop(plan: Plan, run: Run) -> bool:
-    """Tell each watcher, whatever the first says."""
+def _should_stop(plan: Plan, run: Run) -> bool:
+    """Whether a watcher ends the run; each is called, whatever the first returns."""
     if not plan.watchers:
         return False
     measures = {n: rows[-1].item() if rows.ndim == 1 else rows[-1] for n, rows in run.pieces[-1].items()}
@@ -174,25 +175,24 @@ def _is_told_to_stop(plan: Plan, run: Run) -> bool:
     return True in [bool(watch(report)) for watch in plan.watchers]
 
 
-def _keep(plan: Plan, run: Run, stacklevel: int = 4) -> int:
-    """Write a checkpoint; where that fails, say so and go on: the disk may be emptied before the end."""
+def _keep(plan: Plan, run: Run) -> int:
+    """Write a checkpoint; where that fails, warn and go on: there may be room on the disk before the end."""
     try:
         if plan.keep:
             plan.keep(run)
     except (OSError, ValueError) as error:
-        warnings.warn(
+        warn(
             f"fit: the checkpoint of epoch {int(run.state.epoch)} could not be written: {error}. The run "
-            "goes on, and its parameters are returned; what was kept before is still there.",
-            stacklevel=stacklevel,
+            "goes on, and its parameters are returned; the checkpoints before it are still there."
         )
     return int(run.state.epoch)
 
 
-def _keep_at_last(plan: Plan, run: Run) -> None:
-    """Write the last checkpoint, once more where Ctrl-C cut it short; the run is returned all the same."""
+def _keep_last(plan: Plan, run: Run) -> None:
+    """Write the last checkpoint, again where Ctrl-C interrupted it; the run is returned in any case."""
     for _ in range(2):
         with contextlib.suppress(KeyboardInterrupt):
-            _keep(plan, run, stacklevel=5)
+            _keep(plan, run)
             return
 
 
@@ -207,8 +207,8 @@ def _fitted(run: Run, stopped: str, found: NotFinite | None = None) -> Fitted:
 
 
 @contextlib.contextmanager
-def _carried(fitted: Fitted) -> Iterator[None]:
-    """What is raised, warnings that are errors too, carries the run."""
+def _attach(fitted: Fitted) -> Iterator[None]:
+    """Attach the run to whatever is raised, also to warnings that are errors."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where a run went bad: the steps of an epoch made once more, up to the first NaN or infinity."""
+"""Where a run went bad: the steps of an epoch made again, up to the first NaN or infinity."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -7,19 +7,18 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from fnn.guard.words import name_of
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
 from fnn.network.taps import first_bad, not_finite_in
 from fnn.network.walk import children
-from fnn.optimizers.rule import Optimizer
-from fnn.workflow.batches import drawn
+from fnn.workflow.batches import make_batches
 from fnn.workflow.evaluation import forward_in_blocks
-from fnn.workflow.objective import Function, cost_of
+from fnn.workflow.objective import cost_of
+from fnn.workflow.setting import Setting
 from fnn.workflow.state import State, stays_finite
-from fnn.workflow.training import Turn, one_turn, step
+from fnn.workflow.training import one_turn
 
 __all__ = ["NotFinite"]
 
@@ -55,26 +54,16 @@ class Suspect(NamedTuple):
     found: str
 
 
-def find(
-    network: Layer,
-    update: Function,
-    cost: Partial,
-    penalty: Partial | None,
-    batch_size: int,
-    data: tuple[Any, ...],
-    state: State,
-) -> NotFinite:
-    """What goes bad first in the epoch after `state`, which is sound itself."""
-    *rows, validation = data
+def find(setting: Setting, state: State) -> NotFinite:
+    """What goes bad first in the epoch after `state`, which is finite itself."""
     begin, again = (state._replace(key=jax.random.clone(state.key)) for _ in range(2))  # the same numbers
-    place, state = _before_the_first_bad_step(network, update, batch_size, cost, penalty, again, rows)
-    batches = drawn(begin, rows, batch_size)
+    place, state = _before_the_first_bad_step(setting, again)
+    batches = make_batches(begin, (setting.x, setting.y, setting.sample_weight), setting.batch_size)
     size = batches.size if place < batches.whole else batches.left
-    step = _Step(network, cost, Optimizer(update, update), penalty)
-    suspects = _bad_validation(step, state.params, validation)
+    suspects = _bad_validation(setting, state.params)
     if size:
         batch, key = batches.batch(int(place), size)
-        suspects = _suspects(step, state, batch, key, validation)
+        suspects = _suspects(setting, state, batch, key)
     try:
         suspect = next(suspects, UNSEEN)
     except Exception as error:  # of the user's functions, which ran so far: the run is not lost for it
@@ -82,34 +71,25 @@ def find(
     return NotFinite(int(begin.epoch) + 1, int(place) + bool(size), *suspect)
 
 
-UNSEEN = Suspect("cost", "the whole epoch", "though no step made alone shows it: it hangs on rounding")
+UNSEEN = Suspect("cost", "the whole epoch", "though no step made alone shows it: it depends on rounding")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _before_the_first_bad_step(
-    network: Layer,
-    update: Function,
-    batch_size: int,
-    cost: Partial,
-    penalty: Partial | None,
-    state: State,
-    rows: tuple[Any, ...],
-) -> tuple[jax.Array, State]:
-    """How many of the whole batches' steps are sound, and the state after them."""
-    batches = drawn(state, rows, batch_size)
+@jax.jit
+def _before_the_first_bad_step(setting: Setting, state: State) -> tuple[jax.Array, State]:
+    """How many of the whole batches' steps are finite, and the state after them."""
+    batches = make_batches(state, (setting.x, setting.y, setting.sample_weight), setting.batch_size)
 
     def going(carry: tuple[Any, Any, State]) -> jax.Array:
-        place, sound, _ = carry
-        return sound & (place < batches.whole)
+        place, is_finite, _ = carry
+        return is_finite & (place < batches.whole)
 
     def turn(carry: tuple[Any, Any, State]) -> tuple[Any, Any, State]:
         place, _, before = carry
-        (x, y, weight), key = batches.batch(place, batches.size)
-        after, value = step(network, cost, Optimizer(update, update), before, x, y, key, weight, penalty)
-        sound = jnp.isfinite(value) & stays_finite(before, after)
-        moved, stayed = ((state.params, state.optimizer) for state in (after, before))
-        params, memory = jax.tree.map(lambda a, b: jnp.where(sound, a, b), moved, stayed)
-        return place + sound, sound, before._replace(params=params, optimizer=memory)
+        made = one_turn(setting, before, *batches.batch(place, batches.size))
+        is_finite = jnp.isfinite(made.cost) & stays_finite(before, made.state)
+        moved, stayed = ((state.params, state.optimizer) for state in (made.state, before))
+        params, memory = jax.tree.map(lambda a, b: jnp.where(is_finite, a, b), moved, stayed)
+        return place + is_finite, is_finite, before._replace(params=params, optimizer=memory)
 
     place, _, state = jax.lax.while_loop(going, turn, (jnp.int32(0), jnp.bool_(True), state))
     return place, state
@@ -118,20 +98,9 @@ def _before_the_first_bad_step(
 # One step, quantity by quantity --------------------------------------------------------------------
 
 
-class _Step(NamedTuple):
-    """What a step is made with."""
-
-    network: Layer
-    cost: Partial
-    optimizer: Optimizer
-    penalty: Partial | None
-
-
-def _suspects(
-    made: _Step, state: State, batch: tuple[Any, ...], key: chex.PRNGKey, validation: Any
-) -> Iterator[Suspect]:
+def _suspects(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.PRNGKey) -> Iterator[Suspect]:
     """What is not finite in a step, in the order in which it is computed."""
-    network, cost, _, penalty = made
+    network, cost, penalty = setting.network, setting.cost, setting.penalty
     x, y, weight = batch
     keys = (jax.random.clone(key) for _ in range(4))  # each time the same random numbers
     of_layer = functools.partial(_layer_of, network, state.params, x)
@@ -147,28 +116,24 @@ def _suspects(
     yield from _bad("cost", value, lambda path: name_of(cost))
     if penalty is not None:
         yield from _bad("penalty", penalty(trained(state.params)), lambda path: name_of(penalty))
-    turn = jax.jit(functools.partial(_turn, made))(state, batch, next(keys))
+    turn = jax.jit(one_turn)(setting, state, batch, next(keys))
     yield from reversed([*_bad("gradient", turn.grads, of_layer)])  # from the last layer to the first
     yield from _bad("update", turn.updates, of_layer)
     yield from _bad("moment", _lost(state.optimizer, turn.state.optimizer), jax.tree_util.keystr)
     yield from _bad("parameter", _lost(state.params, turn.state.params), of_layer)
-    yield from _bad_validation(made, turn.state.params, validation)
+    yield from _bad_validation(setting, turn.state.params)
 
 
-def _turn(made: _Step, state: State, batch: tuple[Any, ...], key: chex.PRNGKey) -> Turn:
-    x, y, weight = batch
-    return one_turn(made.network, made.cost, made.optimizer, state, x, y, key, weight, made.penalty)
-
-
-def _bad_validation(made: _Step, params: Any, validation: Any) -> Iterator[Suspect]:
+def _bad_validation(setting: Setting, params: Any) -> Iterator[Suspect]:
     """The validation cost after the epoch's last step, by the layer where it goes bad."""
-    if validation is None:
+    if setting.validation is None:
         return
-    x, y, *weight = validation
-    predictions = jax.jit(functools.partial(forward_in_blocks, made.network))(params, x)
-    value = cost_of(made.cost, predictions, y, *weight or [None])
-    for suspect in _bad("validation cost", value, lambda path: made.network.name):
-        hit = first_bad(made.network, lambda tapped: tapped.forward(params, x))
+    network = setting.network
+    x, y, *weight = setting.validation
+    predictions = jax.jit(functools.partial(forward_in_blocks, network))(params, x)
+    value = cost_of(setting.cost, predictions, y, *weight or [None])
+    for suspect in _bad("validation cost", value, lambda path: network.name):
+        hit = first_bad(network, lambda tapped: tapped.forward(params, x))
         path = hit.path if hit else ()
         yield suspect._replace(where=" › ".join(path) or suspect.where)
 

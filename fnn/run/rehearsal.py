@@ -1,6 +1,7 @@
-"""One step and one validation in shapes only: what does not fit together is told before a compilation."""
+"""One step and one validation in shapes only: what does not fit is refused before anything is compiled."""
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,20 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.guard.functions import abstract, as_partial
+from fnn.guard.functions import shaped
 from fnn.guard.trees import check_same, places
 from fnn.guard.words import describe, name_of
-from fnn.network.layer import Layer
 from fnn.network.parameters import trained
-from fnn.optimizers.rule import Optimizer
-from fnn.run.setting import Setting
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import cost_of, real_number
+from fnn.workflow.setting import Setting
 from fnn.workflow.state import State
-from fnn.workflow.training import step
+from fnn.workflow.training import one_turn
 
 __all__: list[str] = []
-
 
 NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 
@@ -30,40 +28,32 @@ NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 def rehearse(setting: Setting, state: State) -> None:
     """Refuse what would go wrong in a step or in the validation after it; the same shapes are tried once.
 
-    `state` is one of arrays or of shapes. What a layer, a cost, a penalty or a metric raises comes through.
+    `state` is one of arrays or of shapes. An error of a layer, a cost, a penalty or a metric comes through.
     """
-    network, cost, optimizer, penalty, metrics, batch_size, data = setting
-    functions = cost, as_partial(optimizer.init), penalty, metrics
-    arguments = network, optimizer.update, batch_size, *abstract((functions, state, data))
-    try:
-        hash(arguments)
-    except TypeError:
-        _rehearsed.__wrapped__(*arguments)
-    else:
-        _rehearsed(*arguments)
+    _rehearse(None, setting, state)
 
 
-@functools.lru_cache(maxsize=256)
-def _rehearsed(network: Layer, update: Any, batch_size: int, structure: Any, leaves: Any) -> None:
-    shapes = [jax.ShapeDtypeStruct(*leaf) for leaf in leaves]
-    (cost, init, penalty, metrics), state, (*rows, validation) = jax.tree.unflatten(structure, shapes)
-    batch = jax.tree.map(functools.partial(_first, batch_size), rows)
-    _check_begin(network, init, state, batch[0])
-    moved = jax.eval_shape(functools.partial(_turn, network, update), cost, penalty, state, *batch)
+@shaped
+def _rehearse(_: None, setting: Setting, state: State) -> None:
+    first = functools.partial(jax.tree.map, functools.partial(_first_rows, setting.batch_size))
+    batch = first((setting.x, setting.y, setting.sample_weight))
+    _check_begin(setting, state, batch[0])
+    moved = jax.eval_shape(_turn, setting, state, batch)
     check_same(
         "after a step, params", state.params, moved.params, "A layer keeps the shapes of what it moves."
     )
-    if validation is not None:
-        with _noted("This came up with the rows of validation=."):
-            jax.eval_shape(functools.partial(_validated, network), cost, metrics, state.params, *validation)
+    if setting.validation is not None:
+        with _add_note("This came up with the rows of validation=."):
+            jax.eval_shape(_validate, setting, state.params)
 
 
-def _first(batch_size: int, rows: Any) -> Any:
+def _first_rows(batch_size: int, rows: Any) -> Any:
     return jax.ShapeDtypeStruct((min(rows.shape[0], batch_size), *rows.shape[1:]), rows.dtype)
 
 
-def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any) -> None:
-    """Refuse the parameters of another network, and what an optimizer remembers of others."""
+def _check_begin(setting: Setting, state: State, x: Any) -> None:
+    """Refuse the parameters of another network, and an optimizer's state made for others."""
+    network = setting.network
     expected = jax.eval_shape(network.init, jax.eval_shape(jax.random.key, 0), x)
     if places(state.params).keys() != places(expected).keys():
         jax.eval_shape(network.forward, state.params, x)  # a layer knows best what it lacks
@@ -72,7 +62,7 @@ def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any)
         check_same(
             "state.best.params", expected, state.best.params, "It keeps parameters of the same network."
         )
-    expected = jax.eval_shape(lambda init, learns: init(learns), init, trained(state.params))
+    expected = jax.eval_shape(lambda init, learns: init(learns), setting.init, trained(state.params))
     check_same(
         "state.optimizer", expected, state.optimizer, "Is this the state of another optimizer or network?"
     )
@@ -81,34 +71,33 @@ def _check_begin(network: Layer, init: Callable[..., Any], state: State, x: Any)
 # What is tried ------------------------------------------------------------------------------------
 
 
-def _turn(
-    network: Layer, update: Any, cost: Any, penalty: Any, state: State, x: Any, y: Any, weight: Any
-) -> State:
-    cost, penalty = _told("cost", cost), None if penalty is None else _told("penalty", penalty, constant=True)
-    return step(network, cost, Optimizer(update, update), state, x, y, state.key, weight, penalty)[0]
+def _turn(setting: Setting, state: State, batch: tuple[Any, ...]) -> State:
+    cost: Any = _watch("cost", setting.cost)
+    penalty: Any = None if setting.penalty is None else _watch("penalty", setting.penalty, constant=True)
+    return one_turn(dataclasses.replace(setting, cost=cost, penalty=penalty), state, batch, state.key).state
 
 
-def _validated(
-    network: Layer, cost: Any, metrics: Any, params: Any, x: Any, y: Any, weight: Any = None
-) -> dict[str, jax.Array]:
-    predictions = forward_in_blocks(network, params, x)
-    real_number("cost", cost_of(_told("cost", cost), predictions, y, weight))
+def _validate(setting: Setting, params: Any) -> dict[str, jax.Array]:
+    assert setting.validation is not None
+    x, y, *weight = setting.validation
+    predictions = forward_in_blocks(setting.network, params, x)
+    real_number("cost", cost_of(_watch("cost", setting.cost), predictions, y, *weight or [None]))
     measured = {}
-    for name, metric in metrics.items():
-        with _noted(f"This came up in metrics[{name!r}]."):
-            value = cost_of(_told(f"metrics[{name!r}]", metric, constant=True), predictions, y, weight)
-            measured[name] = jnp.asarray(value)
+    for name, metric in setting.metrics.items():
+        with _add_note(f"This came up in metrics[{name!r}]."):
+            watched = _watch(f"metrics[{name!r}]", metric, constant=True)
+            measured[name] = jnp.asarray(cost_of(watched, predictions, y, *weight or [None]))
     return measured
 
 
-def _told(name: str, function: Callable[..., Any], constant: bool = False) -> Callable[..., Any]:
-    """The function, and what is said where it leaves JAX for NumPy, or gives nothing that it computed.
+def _watch(name: str, function: Callable[..., Any], constant: bool = False) -> Callable[..., Any]:
+    """The function, refused where it leaves JAX for NumPy, or returns nothing that it computed.
 
-    A `constant` may come from a penalty or a metric; a cost that is one has nothing to lower.
+    A penalty or a metric may return a `constant`; a cost that is constant has nothing to lower.
     """
 
     @functools.wraps(function)
-    def called(*args: Any, **options: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         try:
             value = function(*args, **options)
         except jax.errors.JAXTypeError as error:
@@ -124,12 +113,12 @@ def _told(name: str, function: Callable[..., Any], constant: bool = False) -> Ca
             )
         return value
 
-    called.__name__ = name_of(function)  # wraps finds none in a partial
-    return called
+    call.__name__ = name_of(function)  # wraps finds none in a partial
+    return call
 
 
 @contextlib.contextmanager
-def _noted(note: str) -> Iterator[None]:
+def _add_note(note: str) -> Iterator[None]:
     """Say where an error came up; its type and message stay its own."""
     try:
         yield

@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 
 class Batches(NamedTuple):
-    """An epoch's batches: so many `whole` ones of this `size`, and what is `left`.
+    """An epoch's batches: `whole` batches of `size` rows, and one of the rows that are `left`.
 
     `batch(place, size)` is the one at that place, (x, y, sample_weight), and the key of its step.
     """
@@ -25,8 +25,8 @@ class Batches(NamedTuple):
     batch: Callable[[ArrayLike, int], tuple[Any, chex.PRNGKey]]
 
 
-def drawn(state: State, data: chex.ArrayTree, batch_size: int) -> Batches:
-    """The batches of the state's next epoch, drawn by its key."""
+def make_batches(state: State, data: chex.ArrayTree, batch_size: int) -> Batches:
+    """The batches of the state's next epoch, in the order that its key draws."""
     data = jax.tree.map(jnp.asarray, data)
     n = jax.tree.leaves(data)[0].shape[0]
     shuffle_key, step_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))

@@ -135,33 +135,16 @@ def evaluate(
     return {name: _number(name, _value(metric, predictions, y, options)) for name, metric in metrics.items()}
 
 
-NO_JAX_FUNCTION = (
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-    jax.errors.ConcretizationTypeError,
-)
-
-
 def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     try:
         return _measure(Partial(metric), predictions, y, options)
-    except NO_JAX_FUNCTION:
+    except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
         return metric(*jax.tree.map(np.asarray, (predictions, y)), **options)
-    except _NoNumbersError as error:
-        return error.args[0]
-
-
-class _NoNumbersError(TypeError):
-    """What a metric returned, and JAX would not let out of a compiled function."""
 
 
 @jax.jit
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
-    value = metric(predictions, y, **options)
-    if not _is_numbers(value):
-        raise _NoNumbersError(value)
-    return value
+    return metric(predictions, y, **options)
 
 
 def _is_numbers(value: Any) -> bool:

@@ -1,7 +1,8 @@
 """What a run carries from step to step, saves and resumes."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -12,7 +13,6 @@ from fnn.guard.numbers import check_key
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
 from fnn.optimizers.rule import Optimizer
-from fnn.optimizers.transformations import check_has_rule
 from fnn.workflow.arguments import check_network, check_optimizer, check_params
 
 __all__ = ["Best", "State", "start"]
@@ -58,17 +58,21 @@ def start(
     """
     check_network("start", network)
     check_optimizer("start", optimizer)
-    check_has_rule(optimizer.init)
     check_key("start", key)
     if params is not None:
         check_params("start", params)
+    return first_state(network, optimizer.init, x, key, params)
+
+
+def first_state(network: Layer, init: Callable[..., Any], x: Any, key: chex.PRNGKey, params: Any) -> State:
+    """The state of new parameters, or of those given, and of the rule's `init` for them."""
     init_key, run_key = jax.random.split(key)
     if params is None:
         params = network.init(init_key, x)
-    return State(params, optimizer.init(trained(params)), run_key, jnp.zeros((), jnp.int32))
+    return State(params, init(trained(params)), run_key, jnp.zeros((), jnp.int32))
 
 
-def watched(state: State) -> State:
+def with_best(state: State) -> State:
     """The state with a place for the best parameters, for a run that is validated."""
     if state.best is not None:
         return state
@@ -76,14 +80,14 @@ def watched(state: State) -> State:
     return state._replace(best=Best(state.params, infinite, state.epoch))
 
 
-def stalled(state: State, patience: ArrayLike | None) -> jax.Array:
+def is_stalled(state: State, patience: ArrayLike | None) -> jax.Array:
     """Whether the validation cost has not fallen for `patience` epochs."""
     if patience is None or state.best is None:
         return jnp.bool_(False)
     return state.epoch - state.best.epoch >= patience
 
 
-def better(old: Best, new: Best) -> Best:
+def lower_of(old: Best, new: Best) -> Best:
     """The one with the lower cost; the earlier one where they are equal."""
     lower = new.cost < old.cost
     return jax.tree.map(lambda n, o: jnp.where(lower, n, o).astype(o.dtype), new, old)

@@ -18,11 +18,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from fnn.guard.functions import as_partial
-from fnn.run.arguments import check_fit
+from fnn.run.arguments import check_course, check_start, read_setting
+from fnn.run.begin import shapes_of_start
 from fnn.run.rehearsal import rehearse
-from fnn.run.setting import Setting, described_start
-from fnn.workflow.rows import checked_rows
 from fnn.workflow.state import stays_finite
 
 COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
@@ -69,10 +67,10 @@ def by_hand(network, batch_size):
 
 
 def checks(network, x, y, batch_size, key):
-    check_fit(network, COST, RULE, 1, batch_size, None, None, None, key, None, None, None, None)
-    data = checked_rows(network, COST, x, y, None, None)
-    setting = Setting(network, as_partial(COST), RULE, None, {}, batch_size, data)
-    rehearse(setting, described_start(setting, key, None, None))
+    check_course(1, None, None, None, None)
+    check_start(key, None, None)
+    setting = read_setting(network, COST, RULE, x, y, batch_size, None, None, None, None)
+    rehearse(setting, shapes_of_start(setting, (key, None), None))
 
 
 def seconds(call):
@@ -109,7 +107,7 @@ def measure(name, x, y, network, batch_size, epochs, repeats):
 
 def finite_check(name, x, y, network, batch_size, epochs, repeats, cost=COST):
     """`train` as fit calls it, and the same program with every look at the numbers left out."""
-    training = sys.modules["fnn.workflow.training"]
+    training = sys.modules["fnn.workflow.epochs"]
     looks = {name: getattr(training, name) for name in ("costs_are_finite", "still_finite")}
 
     def compiled(checked):

@@ -17,6 +17,7 @@ from runs import bits
 
 import fnn
 from fnn.run import not_finite
+from fnn.workflow.setting import make_setting
 
 X = np.random.default_rng(0).normal(size=(22, 3)).astype("f4")
 Y = X.sum(1, keepdims=True)
@@ -220,16 +221,16 @@ def test_validation_that_is_not_finite_stops_the_run_and_keeps_the_best():
 def test_nothing_in_the_input_is_looked_for_in_vain():
     network, rule = plain(), fnn.gradient_descent()
     state = fnn.start(network, rule, X, key=jax.random.key(0))
-    data = (X.copy(), Y, None, None)
-    data[0][13, 2] = np.inf
-    partial = jax.tree_util.Partial(fnn.mse)
-    site = not_finite.find(network, rule.update, partial, None, 32, data, state)
+    x = X.copy()
+    setting = make_setting(network, fnn.mse, rule, batch_size=32, x=x, y=Y)
+    x[13, 2] = np.inf
+    site = not_finite.find(setting, state)
     assert site == (1, 1, "input", "x", "inf at (13, 2), 1 of 66 numbers")
-    data[0][13, 2] = 0
-    site = not_finite.find(network, rule.update, partial, None, 32, data, state)
-    assert site.found == "though no step made alone shows it: it hangs on rounding"
+    x[13, 2] = 0
+    site = not_finite.find(setting, state)
+    assert site.found == "though no step made alone shows it: it depends on rounding"
     bad = state._replace(params=jax.tree.map(lambda p: p.at[0].set(jnp.nan), state.params))
-    site = not_finite.find(network, rule.update, partial, None, 32, data, bad)
+    site = not_finite.find(setting, bad)
     assert (site.quantity, site.where) == ("parameter", "layer 0, dense(4), bias")
 
 
@@ -287,9 +288,7 @@ def test_the_innermost_layer_is_named_by_its_path(build, path):
     network, rule = build(), fnn.gradient_descent()
     state = fnn.start(network, rule, X, key=jax.random.key(0))
     y = np.zeros_like(X) if path == "own" else Y
-    site = not_finite.find(
-        network, rule.update, jax.tree_util.Partial(fnn.mse), None, 8, (X, y, None, None), state
-    )
+    site = not_finite.find(make_setting(network, fnn.mse, rule, batch_size=8, x=X, y=y), state)
     assert (site.epoch, site.step, site.quantity) == (1, 1, "activation")
     assert site.where == path, site.where
     assert site.found.startswith("-inf at")

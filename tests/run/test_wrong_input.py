@@ -307,7 +307,7 @@ FUNCTIONS = {
     "a penalty of a tree": (lambda: fit(penalty=lambda params: params), TypeError, "penalty expected numbers", "got a tuple", "does it return"),
     "a metric of text": (lambda: fit(validation=HELD, metrics={"good": lambda p, t: "good"}), TypeError, "metrics['good'] expected numbers", "got 'good'", "does it return"),
     "a metric of one argument": (lambda: fit(validation=HELD, metrics={"mean": of_predictions}), TypeError, "fit: metrics['mean'] expected a function of predictions and targets", "of_predictions(predictions)", "fnn.accuracy"),
-    "a metric named cost": (lambda: fit(validation=HELD, metrics={"cost": fnn.accuracy}), ValueError, "fit: metrics['cost'] would stand in the place of", "the validation cost", "Choose another"),
+    "a metric named cost": (lambda: fit(validation=HELD, metrics={"cost": fnn.accuracy}), ValueError, "fit: metrics['cost'] would replace", "the validation cost", "Choose another"),
     "a metric by number": (lambda: fit(validation=HELD, metrics={1: fnn.accuracy}), TypeError, "fit: metrics expected texts as names", "got 1", "names"),
     "a cost that raises": (lambda: fit(cost=raises), OutOfCheeseError, "no cheese left in the shop", "no cheese", "shop"),
     "a cost without weights": (lambda: fit(cost=lambda p, t: p.mean(), sample_weight=np.ones(40)), TypeError, "the cost or metric <lambda>", "takes no sample_weight", "sample_weight=None"),

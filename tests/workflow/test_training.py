@@ -60,17 +60,17 @@ def test_the_gradients_have_the_tree_of_the_trained_part():
 
 
 def test_an_objective_can_be_taken_apart():
-    seen = {}
-
     def update(grads, state, params, value, grad, value_fn):
-        seen.update(value=value, at=value_fn(params), apart=value_fn.cost(value_fn.predict(params)))
-        chex.assert_trees_all_equal(grads, grad)
-        return jax.tree.map(jnp.zeros_like, grads), state
+        apart = value_fn.cost(value_fn.predict(params))
+        seen = {"value": value, "at": value_fn(params), "apart": apart, "grads": grads, "grad": grad}
+        return jax.tree.map(jnp.zeros_like, grads), seen
 
     state = begin()._replace(optimizer=())
     rule = fnn.Optimizer(lambda params: (), update)
-    _, value = fnn.step(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, jax.random.key(3))
+    after, value = fnn.step(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, jax.random.key(3))
+    seen = after.optimizer
     assert value == seen["value"]
+    chex.assert_trees_all_equal(seen["grads"], seen["grad"])
     np.testing.assert_allclose([seen["at"], seen["apart"]], value, rtol=1e-6)  # dropout drawn the same
 
 
