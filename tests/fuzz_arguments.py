@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from strange import ANYTHING, DATA, FORMS, arrays, taken_or_refused
 
 import fnn
-from fnn.guard.functions import abstract
+from fnn.workflow.shapes import abstract
 
 FIT = sys.modules["fnn.run.fit"]
 X = np.linspace(-1, 1, 16, dtype=np.float32).reshape(8, 2)
@@ -165,12 +165,12 @@ def take(*args, **options):
 @contextlib.contextmanager
 def without_compiling():
     """fit goes as far as its checks go."""
-    begun, loop = FIT.begun, FIT.loop
-    FIT.begun = FIT.loop = take
+    begin, loop = FIT.begin, FIT.loop
+    FIT.begin = FIT.loop = take
     try:
         yield
     finally:
-        FIT.begun, FIT.loop = begun, loop
+        FIT.begin, FIT.loop = begin, loop
 
 
 def fit(arguments):
@@ -207,13 +207,15 @@ def trained(given):
     if words in SEEN or int(given["epochs"]) > 100:
         return
     SEEN.add(words)
+    if isinstance(given.get("key"), jax.Array):
+        given = given | {"key": jax.random.clone(given["key"])}  # one key serves many examples
     try:
         fitted = fit(given)
     except Exception as error:
         if "on_epoch" not in given or not hasattr(error, "fitted"):
             raise
         return  # a callback's own error, which carries the run
-    begun = 0 if "state" not in given else int(given["state"].epoch)
-    assert len(fitted.history["cost"]) == int(fitted.state.epoch) - begun
+    before = 0 if "state" not in given else int(given["state"].epoch)
+    assert len(fitted.history["cost"]) == int(fitted.state.epoch) - before
     assert fitted.stopped in ("epochs", "patience", "on_epoch", "not_finite")
     assert abstract(fitted.params)

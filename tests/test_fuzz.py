@@ -4,7 +4,9 @@ import warnings
 
 import pytest
 
-hypothesis = pytest.importorskip("hypothesis")
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis draws the inputs")
+pytest.importorskip("pandas", reason="tables are drawn as frames too")
+pytestmark = pytest.mark.slow
 
 from fuzz import TARGETS, as_test  # noqa: E402
 

@@ -1,7 +1,7 @@
-"""Named arrays ↔ one file on the disk: whole or not at all, and every bit as it was written.
+"""Named arrays ↔ one file, written completely or not at all, and read only if no bit has changed.
 
-The file is a zip of .npy files without compression, as `np.savez` writes; `np.load` opens it. Its
-comment, the last 71 bytes, is "sha256 " and the digest of all bytes before it.
+The file is a zip of .npy files without compression, as `np.savez` writes it, and `np.load` opens it. The
+zip's comment, the last 71 bytes, is "sha256 " and the digest of all bytes before it.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ CHUNK = 1 << 20
 
 
 def write(name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put the arrays into the file `name`; what stood there is kept until all of it is on the disk."""
+    """Write the arrays to the file `name`. An old file stays until all of the new one is on the disk."""
     with _whole_file(name) as file:
         try:
             _zip(file, arrays)
         except ValueError as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # of the entry that it left open
+            if isinstance(error.__context__, KeyboardInterrupt):  # zipfile complains about the open entry
                 raise error.__context__ from None
             raise
         seal = _seal(file)
@@ -42,19 +42,19 @@ def write(name: str, arrays: Mapping[str, np.ndarray]) -> None:
 def _zip(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for where, array in arrays.items():
-            member = zipfile.ZipInfo(where + ".npy")  # dated 1980, always
+            member = zipfile.ZipInfo(where + ".npy")  # the date is always 1980
             with archive.open(member, "w", force_zip64=True) as entry:  # may pass 2 GiB
                 np.lib.format.write_array(entry, array, allow_pickle=False)
         archive.comment = bytes(SEAL)
 
 
-def read(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a file; ValueError where its bytes are not those that were written, or lie.
+def read_archive(name: str) -> dict[str, np.ndarray]:
+    """The arrays in a file; ValueError if its bytes have changed or contradict each other.
 
-    Nothing in it is run, and no more memory is asked for than the file has bytes.
+    No code in the file is run, and no more memory is allocated than the file has bytes.
     """
     if os.path.exists(name) and not os.path.isfile(name):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     with open(name, "rb") as file:
         _check_seal(file)
         with zipfile.ZipFile(file) as archive:
@@ -69,9 +69,9 @@ def read(name: str) -> dict[str, np.ndarray]:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One entry, once its header is known to be true."""
+    """One entry, read only after its header has been checked against its size."""
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed, which no checkpoint is")
+        raise ValueError(f"{member.filename} is compressed, and no checkpoint is")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
@@ -79,15 +79,15 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         try:
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         except Exception as error:
-            raise ValueError(f"{member.filename} has a header that is none of an array") from error
+            raise ValueError(f"{member.filename} has no valid array header") from error
         if dtype.hasobject:
-            raise ValueError(f"{member.filename} holds pickled objects, which could run code")
+            raise ValueError(f"{member.filename} contains pickled objects, which could run code")
         claimed = file.tell() + math.prod(shape) * dtype.itemsize
         if claimed != member.file_size or dtype.itemsize == 0:
             raise ValueError(f"{member.filename} has {member.file_size} bytes, its header claims {claimed}")
         file.seek(0)
         array = np.lib.format.read_array(file, allow_pickle=False)
-        file.read(1)  # at its end the CRC is compared
+        file.read(1)  # reading to the end compares the CRC
     return array
 
 
@@ -95,17 +95,17 @@ def _check_seal(file: IO[bytes]) -> None:
     file.seek(max(0, file.seek(0, os.SEEK_END) - SEAL))
     found = file.read()
     if not found.startswith(b"sha256 "):
-        raise ValueError("it does not end with a SHA-256: it is of another kind, or its end is missing")
+        raise ValueError("it does not end with a SHA-256: it is no checkpoint, or its end is missing")
     expected = _seal(file)
     if found != expected:
         raise ValueError(
-            f"it is damaged: its bytes have the {expected[:14].decode()}…, and it was saved with "
+            f"it is damaged: its bytes have the {expected[:14].decode()}…, but it was saved with "
             f"{found[:14].decode('ascii', 'replace')}…"
         )
 
 
 def _seal(file: IO[bytes]) -> bytes:
-    """What the last bytes must be: the digest of all before them."""
+    """What the last bytes must be: the digest of all bytes before them."""
     size = max(0, file.seek(0, os.SEEK_END) - SEAL)
     file.seek(0)
     digest = hashlib.sha256()
@@ -116,14 +116,15 @@ def _seal(file: IO[bytes]) -> bytes:
 
 @contextlib.contextmanager
 def _whole_file(name: str) -> Iterator[IO[bytes]]:
-    """A file that takes its name only when all of it is on the disk."""
+    """A new file that gets the name only when all of it is on the disk."""
     target = os.path.realpath(name)  # a link stays a link
     folder, base = os.path.split(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"no folder {folder!r} for {name!r}; make it with os.makedirs.")
     if not os.path.basename(name) or (os.path.exists(target) and not os.path.isfile(target)):
         raise ValueError(f"{name!r} does not name a file; end the path with a file's name.")
-    temporary = temporary_name(folder, base)
+    # A killed process may leave this file behind: folder.py deletes it by its name.
+    temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "x+b") as file:
             if os.path.exists(target):
@@ -143,8 +144,3 @@ def _whole_file(name: str) -> Iterator[IO[bytes]]:
         descriptor = os.open(folder, os.O_RDONLY)
         stack.callback(os.close, descriptor)
         os.fsync(descriptor)
-
-
-def temporary_name(folder: str, base: str, token: str = "") -> str:
-    """Where the file `base` is written before it takes its name: what a killed process leaves behind."""
-    return os.path.join(folder, f".{base[:100]}.{token or secrets.token_hex(8)}.tmp")

@@ -1,4 +1,10 @@
-"""What a run is made of, in words: by them one call is told from another."""
+"""What a run is made of, in words. Two calls whose words differ are different runs.
+
+Functions are compared by their bytecode, not by their jaxpr (the program that JAX traces). A jaxpr follows
+every call, but it depends on the shapes: another width, batch size or number of columns changes the jaxprs
+of network, cost and optimizer alike, so a refusal could no longer name the argument that differs. It also
+leaves out what a host callback computes.
+"""
 
 import functools
 import hashlib
@@ -17,20 +23,21 @@ from fnn.network.layer import Layer
 __all__: list[str] = []
 
 
-SHOWN = 12  # hexadecimal digits of a digest: 48 bits
+DIGITS = 12  # hexadecimal digits shown of a digest: 48 bits
 
 
 VALUES = bool | int | float | complex | str | bytes | None
 
 
-PASSED = {"__wrapped__", "__doc__", "__annotations__", "__module__", "_jit_info"}  # or where it is written
+METADATA = {"__wrapped__", "__doc__", "__annotations__", "__module__", "_jit_info"}  # not what is computed
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
-    """Each part in words, by its name: numbers as they are, the rest with a digest.
+    """Each part in words, by its name: single numbers as they are, everything else with a digest.
 
-    Arrays are told apart by their bytes, functions by their code, their options, what they close over
-    and the numbers they find in their module; not by the other functions that they call.
+    Arrays are compared by their bytes. Functions are compared by their code, their options, the values
+    they close over, and the numbers and functions of their own module that they use. Changes in other
+    modules, such as a new version of a library, go unnoticed.
 
     >>> fingerprint(batch_size=32, y=np.zeros(3, np.int32))
     {'batch_size': '32', 'y': 'int32 (3,) #f4136a792b6e'}
@@ -38,12 +45,12 @@ def fingerprint(**parts: Any) -> dict[str, str]:
     return {
         name + jax.tree_util.keystr(path): _words(leaf)
         for name, part in parts.items()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(part, is_leaf=_is_whole)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(part, is_leaf=_is_function)
     }
 
 
-def unlike(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """In which parts two fingerprints differ, in words."""
+def compare(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """Each part in which two fingerprints differ, in words; after five of them only how many more."""
     differing = [
         f"{name} is {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
         for name in {**there, **here}
@@ -52,7 +59,7 @@ def unlike(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     return differing if len(differing) <= 5 else [*differing[:5], f"and {len(differing) - 5} more"]
 
 
-def _is_whole(value: Any) -> bool:
+def _is_function(value: Any) -> bool:
     return isinstance(value, Layer) or callable(value)
 
 
@@ -66,25 +73,25 @@ def _words(leaf: Any) -> str:
     if is_array(leaf) and leaf.shape == () and not _is_key(leaf):
         usual = leaf.dtype == jnp.result_type(leaf.item())
         return str(np.asarray(leaf)[()]) + ("" if usual else f" ({leaf.dtype})")
-    name = f"{leaf.dtype} {leaf.shape}" if is_array(leaf) else _called(leaf)
+    name = f"{leaf.dtype} {leaf.shape}" if is_array(leaf) else _name(leaf)
     name = re.sub(r" at 0x[0-9a-f]+", "", name)  # another process has other addresses
-    return f"{name} #{_digest(leaf, {}).hex()[:SHOWN]}"
+    return f"{name} #{_digest(leaf, {}).hex()[:DIGITS]}"
 
 
-def _called(function: Any) -> str:
+def _name(function: Any) -> str:
     if isinstance(function, Layer) and function.parts:
-        return f"{function.name}({', '.join(_called(part) for part in function.parts)})"
+        return f"{function.name}({', '.join(_name(part) for part in function.parts)})"
     return function.name if isinstance(function, Layer) else name_of(function)
 
 
-# What a value is made of ---------------------------------------------------------------------------
+# The digest of a value -----------------------------------------------------------------------------
 
 
 def _digest(value: Any, known: dict[int, tuple[Any, bytes]]) -> bytes:
-    """What a value is made of, in 32 bytes; `known` are those met before, so that no circle is endless."""
+    """32 bytes that change with the value. `known` has the values met before, so that cycles end."""
     if id(value) in known:
         return known[id(value)][1]
-    known[id(value)] = value, b""  # the value too: while it lives, its id is its own
+    known[id(value)] = value, b""  # the value too: while it is alive, no other has its id
     digest = hashlib.sha256(f"{type(value).__qualname__} ".encode())
     if is_array(value) and value.dtype != object:
         digest.update(f"{value.dtype}{value.shape}".encode())
@@ -93,7 +100,7 @@ def _digest(value: Any, known: dict[int, tuple[Any, bytes]]) -> bytes:
         digest.update(repr(value).encode())
     elif isinstance(value, Mapping | set | frozenset):
         items = value.items() if isinstance(value, Mapping) else value
-        digest.update(b"".join(sorted(_digest(item, known) for item in items)))  # in no order of its own
+        digest.update(b"".join(sorted(_digest(item, known) for item in items)))  # the order does not count
     else:
         for part in _parts(value):
             digest.update(_digest(part, known))
@@ -107,9 +114,9 @@ def _bytes(array: Any) -> memoryview:
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """Of containers what they hold, of functions their code and what they bind, of the rest their state."""
+    """The items of a container, the code and bound values of a function, the state of anything else."""
     if isinstance(value, Layer):
-        return value._replace(name="")  # words, which its functions say too
+        return value._replace(name="")  # its functions say what it is
     if isinstance(value, tuple | list):
         return value
     if isinstance(value, np.ndarray):
@@ -121,7 +128,7 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, types.FunctionType):
         closed = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]
         bound = value.__defaults__, value.__kwdefaults__, closed, _attributes(value)
-        return value.__code__, *bound, dict(_numbers_around(value))
+        return value.__code__, *bound, dict(_used_globals(value))
     if isinstance(value, types.CodeType):
         return value.co_code, value.co_names, value.co_consts
     if isinstance(value, type | types.ModuleType):
@@ -129,23 +136,29 @@ def _parts(value: Any) -> Iterable[Any]:
     return _state(value)
 
 
-def _numbers_around(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The numbers, texts and arrays of its module that a function names, in its inner functions too."""
+def _used_globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The numbers, texts, arrays and own functions of its module that a function names, at any depth."""
     codes = [function.__code__]
     for code in codes:
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         for name in code.co_names:
             found = function.__globals__.get(name)
-            if isinstance(found, VALUES | tuple) or is_array(found):
+            if isinstance(found, VALUES | tuple) or is_array(found) or _is_neighbour(found, function):
                 yield name, found
 
 
+def _is_neighbour(found: Any, function: types.FunctionType) -> bool:
+    """Whether it is a function, compiled or not, that is written in the module of `function`."""
+    inner = getattr(found, "__wrapped__", found)
+    return isinstance(inner, types.FunctionType) and inner.__module__ == function.__module__
+
+
 def _attributes(value: Any) -> dict[str, Any]:
-    return {name: part for name, part in vars(value).items() if name not in PASSED}
+    return {name: part for name, part in vars(value).items() if name not in METADATA}
 
 
 def _state(value: Any) -> Iterable[Any]:
-    """What an object of any class would be copied by; where it cannot be, its name."""
+    """What an object of any class would be copied from; its name where it cannot be copied."""
     kind = type(value)
     if hasattr(value, "__wrapped__"):  # jit, custom_vjp, lru_cache
         return kind.__qualname__, value.__wrapped__, _attributes(value)

@@ -1,53 +1,49 @@
-"""A folder of checkpoints: the last few of one run, each whole, from which the same call goes on."""
+"""A folder of checkpoints: the last few of one run, from which the same call continues it."""
 
 import contextlib
 import functools
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fnn.guard.numbers import check_whole
-from fnn.guard.words import describe
+from fnn.guard.warn import warn_user
+from fnn.guard.words import describe, unexpected
 from fnn.saving.checkpoint import NewerFormatError, check_alike, contents, save
 from fnn.saving.description import build, to_node
-from fnn.saving.fingerprint import unlike
+from fnn.saving.fingerprint import compare
 from fnn.workflow.state import State
 
 __all__: list[str] = []
 
 
-KEPT = 3  # so many checkpoints stay, in case the newest is damaged
+COPIES = 3  # checkpoints that stay in the folder, in case the newest is damaged
 
 
-HALF_WRITTEN = re.compile(r"\.epoch-\d{8,}\.fnn\.[0-9a-f]{16}\.tmp")
+TEMPORARY = re.compile(r"\.epoch-\d{8,}\.fnn\.[0-9a-f]{16}\.tmp")
 
 
 History = dict[str, np.ndarray]
 
 
 class Folder(NamedTuple):
-    """Where a run keeps its checkpoints, and the fingerprint of the call that makes it."""
+    """Where a run keeps its checkpoints, and the fingerprint of its call."""
 
     path: str
     fingerprint: dict[str, str]
 
 
 def check_folder(path: Any, every: Any) -> None:
-    """Refuse what names no folder, and no number of epochs."""
+    """Refuse a path that cannot be a folder, and an `every` that is no number of epochs."""
     if path is None:
         if every is not None:
-            raise ValueError(
-                f"fit: every={describe(every)} needs checkpoint=, the folder to keep the run in."
-            )
+            raise ValueError(f"fit: every={describe(every)} needs checkpoint=, the folder for the run.")
         return
     if not isinstance(path, str | bytes | os.PathLike):
-        raise TypeError(
-            f"fit: checkpoint expected a folder's path, such as 'runs/digits', got {describe(path)}."
-        )
+        raise TypeError(unexpected("fit: checkpoint", "a folder's path, such as 'runs/digits'", path))
     if every is not None:
         check_whole("fit", "every", every)
     name = os.fsdecode(path)
@@ -56,20 +52,20 @@ def check_folder(path: Any, every: Any) -> None:
 
 
 @contextlib.contextmanager
-def held(path: str) -> Iterator[str]:
-    """The folder, made if it is not there, for this run alone; what a killed run left half written goes."""
-    path = os.path.abspath(path)  # wherever a callback goes
+def lock_folder(path: str) -> Iterator[str]:
+    """Make the folder, lock it for this run, and delete the half-written files of a killed run."""
+    path = os.path.abspath(path)  # a callback may change the working directory
     os.makedirs(path, exist_ok=True)
-    with _locked(path):
-        for name in filter(HALF_WRITTEN.fullmatch, os.listdir(path)):
+    with _lock(path):
+        for name in filter(TEMPORARY.fullmatch, os.listdir(path)):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(path, name))
         yield path
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """The lock is the operating system's: it goes with the process, however that ends."""
+def _lock(path: str) -> Iterator[None]:
+    """The operating system's lock, which it releases when the process ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system
@@ -77,20 +73,20 @@ def _locked(path: str) -> Iterator[None]:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        _lock(path, functools.partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        _take(path, functools.partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
         yield
     finally:
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child would hold it on
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child would keep it
         os.close(descriptor)
 
 
-def _lock(path: str, lock: Callable[[], None]) -> None:
+def _take(path: str, lock: Callable[[], None]) -> None:
     try:
         lock()
     except BlockingIOError:
         raise BlockingIOError(
-            f"fit: another run is keeping its checkpoints in {path!r}: wait for its end, or give each run "
+            f"fit: another run is using the folder {path!r}: wait until it ends, or give each run "
             "a folder of its own."
         ) from None
     except OSError:  # a file system without locks
@@ -98,20 +94,19 @@ def _lock(path: str, lock: Callable[[], None]) -> None:
 
 
 def keep(folder: Folder, state: State, history: History) -> None:
-    """Write the checkpoint of this epoch, and let those go that are older than the last few."""
+    """Write the checkpoint of this epoch, and delete all but the last few."""
     epoch = int(state.epoch)
     save(_file(folder.path, epoch), {"fingerprint": folder.fingerprint, "history": history, "state": state})
     older = [e for e in _epochs(folder.path) if e < epoch]
-    for gone in older[: -(KEPT - 1)]:
+    for old in older[: -(COPIES - 1)]:
         with contextlib.suppress(OSError):
-            os.unlink(_file(folder.path, gone))
+            os.unlink(_file(folder.path, old))
 
 
-def newest(folder: Folder, like: State, epochs: int) -> tuple[State, tuple[History]] | None:
-    """The state and the history of the newest checkpoint that can be read, or none in an empty folder.
+def read_newest(folder: Folder, like: State, epochs: int) -> tuple[State, tuple[History]] | None:
+    """The state and the history of the newest checkpoint that can be read; None in an empty folder.
 
-    Raises ValueError where none of them can be read, where another call made it, and where it has made
-    more than so many epochs.
+    Raises ValueError if none can be read, if another call made it, or if it has more than `epochs` epochs.
     """
     damaged: list[str] = []
     for epoch in reversed(_epochs(folder.path)):
@@ -119,47 +114,47 @@ def newest(folder: Folder, like: State, epochs: int) -> tuple[State, tuple[Histo
         try:
             tree = contents(name)
         except NewerFormatError:
-            raise  # it is whole
+            raise  # it is not damaged
         except ValueError as error:
             damaged.append(str(error))
             continue
         if damaged:
-            said = "; ".join(damaged)
-            warnings.warn(f"fit: {said}. It goes on from epoch {epoch}, the one before.", stacklevel=3)
-        state, history = _resumed(folder, name, tree, like)
+            warn_user(f"fit: {'; '.join(damaged)}. The run continues from epoch {epoch}, the one before.")
+        state, history = _unpack(folder, name, tree, like)
         check_total(f"the run in {folder.path!r}", epoch, epochs)
         return state, (history,)
     if damaged:
         raise ValueError(
-            f"fit: no checkpoint in {folder.path!r} can be read: {'; '.join(damaged)}. Move them away to "
-            "begin anew."
+            f"fit: no checkpoint in {folder.path!r} can be read: {'; '.join(damaged)}. To start again from "
+            "the beginning, move them away."
         )
     return None
 
 
 def check_total(run: str, made: int, epochs: int) -> None:
-    """Refuse a run that has made more epochs than it is to make."""
+    """Refuse a run with more epochs than the total."""
     if made > epochs:
         raise ValueError(
-            f"fit: {run} has made {made} epochs, more than epochs={epochs}; with checkpoint= they are "
-            "the total."
+            f"fit: {run} has made {made} epochs, more than epochs={epochs}; with checkpoint=, epochs is the "
+            "total."
         )
 
 
-def _resumed(folder: Folder, name: str, tree: Any, like: State) -> tuple[State, History]:
+def _unpack(folder: Folder, name: str, tree: Any, like: State) -> tuple[State, History]:
+    """The state and the history in a checkpoint; ValueError if another call made it."""
     parts = tree.get("parts", {})
     if set(parts) != {"fingerprint", "history", "state"}:
         raise ValueError(f"fit: {name!r} is no checkpoint of a run: give checkpoint= a folder of its own.")
-    differing = unlike(dict(build(parts["fingerprint"], "", {})), folder.fingerprint)
+    differing = compare(dict(build(parts["fingerprint"], "", {})), folder.fingerprint)
     if differing:
         raise ValueError(
-            f"fit: {name!r} was made by another call: {'; '.join(differing)}. Give what it was made with, "
-            "or another folder. (To go on from it all the same: state=fnn.load(file)['state'].)"
+            f"fit: {name!r} was made by another call: {'; '.join(differing)}. Repeat the call that made it, "
+            "or give another folder. (To train on from it anyway: state=fnn.load(file)['state'].)"
         )
-    seen: dict[str, Any] = {}
-    check_alike(name, to_node(like, "tree", seen), parts["state"], "tree")
+    classes: dict[str, Any] = {}
+    check_alike(name, to_node(like, "tree", classes), parts["state"], "tree")
     history = build(parts["history"], "", {})
-    return build(parts["state"], "tree", seen), {k: np.asarray(rows) for k, rows in history.items()}
+    return build(parts["state"], "tree", classes), {k: np.asarray(rows) for k, rows in history.items()}
 
 
 def _file(path: str, epoch: int) -> str:
@@ -167,6 +162,6 @@ def _file(path: str, epoch: int) -> str:
 
 
 def _epochs(path: str) -> list[int]:
-    """Of which epochs there are checkpoints, in order; what only looks like one is let alone."""
+    """The epochs that have a checkpoint, in order. Files with similar names are ignored."""
     names = [re.fullmatch(r"epoch-(\d{8}|[1-9]\d{8,})\.fnn", name) for name in os.listdir(path)]
     return sorted(int(name[1]) for name in names if name)

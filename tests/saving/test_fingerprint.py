@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import fnn
-from fnn.saving.fingerprint import fingerprint, unlike
+from fnn.saving.fingerprint import compare, fingerprint
 
-SCALE = 1.0
+SCALE, HELPER = 1.0, abs
 
 
 def digest(value):
@@ -55,6 +55,16 @@ def inner_by_global(scale):
     return types.FunctionType(function.__code__, {**globals(), "SCALE": scale})
 
 
+def helper_of(factor):
+    """A function of this module, which others name."""
+    return eval("lambda x: factor * x", {"factor": factor, "__name__": __name__})
+
+
+def by_helper(factor, wrap=lambda function: function):
+    function = lambda xs: [HELPER(x) for x in xs]
+    return types.FunctionType(function.__code__, {**globals(), "HELPER": wrap(helper_of(factor))})
+
+
 def decorated(factor):
     @functools.wraps(fnn.mse)
     def cost(*args):
@@ -83,7 +93,7 @@ def scaled(x, by, function=None):
 
 
 def frame(value):
-    return pytest.importorskip("pandas").DataFrame({"a": [1, value]})
+    return pytest.importorskip("pandas", reason="the frame is of pandas").DataFrame({"a": [1, value]})
 
 
 PAIRS = {  # made by a value, which another makes differ
@@ -108,6 +118,8 @@ PAIRS = {  # made by a value, which another makes differ
     "its compiled method": (lambda v: jax.jit(Weighted(v).method), 1.0, 100.0),
     "a number of the module": (by_global, 1.0, 100.0),
     "a number of the module, inside": (inner_by_global, 1.0, 100.0),
+    "a function of the module": (by_helper, 1.0, 100.0),
+    "a compiled function of the module": (lambda v: by_helper(v, jax.jit), 1.0, 100.0),
     "a decorator": (decorated, 1.0, 100.0),
     "a backward rule": (bent, 1.0, -1.0),
     "an attribute": (attributed, 1, 2),
@@ -129,7 +141,7 @@ def test_another_value_is_another_fingerprint_and_the_same_is_the_same(make, one
     assert digest(make(one)) == digest(make(one))
     (name, there), (_, here) = digest(make(one)).popitem(), digest(make(other)).popitem()
     assert there != here
-    assert unlike({name: there}, {name: here}) == [f"{name} is {there} there, {here} here"]
+    assert compare({name: there}, {name: here}) == [f"{name} is {there} there, {here} here"]
     assert " at 0x" not in there + here
 
 
@@ -140,11 +152,32 @@ def test_a_function_may_name_itself():
     assert digest(endless) == digest(endless)
 
 
+def even(n):
+    return n == 0 or odd(n - 1)
+
+
+def odd(n):
+    return n > 0 and even(n - 1)
+
+
+def test_two_functions_may_name_each_other():
+    assert digest(even) == digest(even) != digest(odd)
+
+
+def test_a_function_of_another_module_counts_by_its_name_only():
+    """Another version of a library is not another call: what it computes is the library's promise."""
+    function = lambda x: HELPER(x)
+    one, other = (
+        types.FunctionType(function.__code__, {**globals(), "HELPER": helper}) for helper in (np.sin, jnp.cos)
+    )
+    assert digest(one) == digest(other)
+
+
 PROGRAM = """
 import functools, jax, jax.numpy as jnp, numpy as np, operator, fnn
 from fnn.saving.fingerprint import fingerprint
 
-class Held:
+class Times:
     def __init__(self, by): self.by = by
     def __call__(self, x): return self.by * x
 
@@ -158,10 +191,11 @@ same.defvjp(lambda x: (x, None), lambda _, delta: (delta,))
 
 def scaled(x, by, function): return by * function(x)
 
-mine = lambda x: {"a", "b"} and x * 2
+def helper(x): return x * 2
+mine = lambda x: {"a", "b"} and helper(x)
 functions = [
-    mine, inside(), Held(3.0), Held(3.0).__call__, same, jax.jit(scaled), jax.vmap(mine, in_axes=1), jax.grad(mine),
-    functools.partial(scaled, by=2.0, function=jnp.tanh), functools.partial(scaled, function=Held(1.0), by=1),
+    mine, inside(), Times(3.0), Times(3.0).__call__, same, jax.jit(scaled), jax.vmap(mine, in_axes=1), jax.grad(mine),
+    functools.partial(scaled, by=2.0, function=jnp.tanh), functools.partial(scaled, function=Times(1.0), by=1),
     jax.nn.relu, jax.nn.gelu, jnp.tanh, jnp.add, np.tanh, operator.itemgetter("a"), lambda x: frozenset("abc"),
     functools.lru_cache(mine), jax.nn.initializers.he_normal(), lambda x, table={jnp.sin: 1, jnp.cos: 2}: x,
 ]
