@@ -1,4 +1,4 @@
-"""raw columns → arrays: tables and columns read and checked, for data.py and encoding.py."""
+"""raw columns → arrays: tables and columns, read and checked."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,9 @@ import chex
 import jax
 import numpy as np
 
-from fnn.guard.words import describe
+from fnn.guard.arrays import as_array
+from fnn.guard.numbers import refuse
+from fnn.guard.words import Words, unexpected
 
 __all__: list[str] = []
 
@@ -29,7 +31,7 @@ ROWS = "rows as dicts, as csv.DictReader(file) reads them, or a dict of columns"
 
 
 def read_table(table: Table, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """The wanted columns of a table, or all of them, in that order: flat, and of one length.
+    """The wanted columns of a table, or all of them, in that order: one axis each, of one length.
 
     A table is rows as dicts, or anything with keys() and []: of columns, or of one row's values.
     """
@@ -43,13 +45,13 @@ def read_table(table: Table, wanted: Sequence[str] | None) -> dict[str, np.ndarr
         for name in names:
             if name not in source:
                 where = f"row {place}" if rows else "the table"
-                raise ValueError(f"encode: no column {name!r} in {where}, only {some(source)}.")
+                raise ValueError(f"encode: no column {name!r} in {where}, only {first_few(source)}.")
     found = {name: [row[name] for row in rows] if rows else columns[name] for name in names}
-    cells = {name: flat(values, f"encode: column {name!r}") for name, values in found.items()}
+    cells = {name: flat_column(values, f"encode: column {name!r}") for name, values in found.items()}
     lengths = {len(column): name for name, column in cells.items()}
     if len(lengths) != 1 or 0 in lengths:
-        listed = " and ".join(f"{name!r} has {rows}" for rows, name in lengths.items())
-        raise ValueError(f"encode: expected columns of equal length, got {listed or 'no columns'}.")
+        each = " and ".join(f"{name!r} has {rows}" for rows, name in lengths.items())
+        raise ValueError(f"encode: expected columns of equal length, got {each or 'no columns'}.")
     return cells
 
 
@@ -59,13 +61,10 @@ def _columns_or_rows(table: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         refuse_twice(table.keys(), "column")
         columns = dict(table)
         return (columns, []) if any(map(_is_column, columns.values())) else ({}, [columns])
-    rows = listed("table", table, ROWS)
+    rows = as_list("table", table, ROWS)
     for place, row in enumerate(rows):
         if not hasattr(row, "keys"):
-            raise ValueError(
-                f"encode: row {place} is of type {type(row).__name__}. Expected rows as dicts, as "
-                "csv.DictReader reads them, or a dict of columns."
-            )
+            raise ValueError(unexpected(f"encode: row {place} of the table", ROWS, row))
     return {}, list(map(dict, rows))
 
 
@@ -73,27 +72,25 @@ def _is_column(values: object) -> bool:
     return isinstance(values, list | tuple) or bool(getattr(values, "shape", ()))
 
 
-def listed(argument: str, values: Any, expected: str) -> list[Any]:
-    """What gives its items one by one, as a list; one text is not a list of its letters."""
+def as_list(argument: str, values: Any, expected: str) -> list[Any]:
+    """Anything iterable as a list; one text is not a list of its letters."""
     is_single = isinstance(values, str | bytes) or getattr(values, "shape", None) == ()
     if is_single or not isinstance(values, Iterable):
-        raise TypeError(f"encode: {argument} expected {expected}, got {describe(values)}.")
+        raise TypeError(unexpected(f"encode: {argument}", expected, values))
     return list(values)
 
 
 def refuse_names(names: Iterable[object]) -> None:
-    """Refuse what is no name of a column, and a name that is there more than once."""
+    """Refuse what is no name of a column, and a name that comes more than once."""
     for name in names:
         if not isinstance(name, str):
-            raise ValueError(
-                f"encode: names of columns are texts, got {describe(name)}. Rename it, or list columns=. "
-                "(None is where csv.DictReader puts what a row has beyond the header.)"
-            )
+            fix = "Rename it, or list columns=. (csv.DictReader puts under None what a row has too many.)"
+            raise ValueError(unexpected("encode: names of columns", "texts", name, fix))
     refuse_twice(names, "column")
 
 
 def refuse_twice(names: Iterable[object], what: str) -> None:
-    """Refuse a name that is there more than once."""
+    """Refuse a name that comes more than once."""
     for name, count in Counter(names).items():
         if count > 1:
             raise ValueError(f"encode: the {what} {name!r} is there twice; rename or drop one.")
@@ -105,18 +102,17 @@ def as_text(cell: object) -> str | None:
     return None if cell is None or text in MISSING else text
 
 
-def flat(values: object, column: str) -> np.ndarray:
-    """A column of any make, (n,): numbers as they are, all else as Python objects.
+def flat_column(values: object, column: str) -> np.ndarray:
+    """A column of any kind, (n,): numbers as they are, all else as Python objects.
 
-    What is not flat, and a cell that is no text, number, truth value or gap, is a ValueError.
+    More than one axis, and a cell that is no text, number, truth value or gap, are a ValueError.
     """
     array = np.asarray(values, None if hasattr(values, "dtype") else object)
     if array.ndim != 1 or array.dtype.kind in "mM":
         found = array.dtype if array.ndim == 1 else array.shape or type(values).__name__
-        raise ValueError(
-            f"{column}: expected one flat list or array of texts or numbers, got {found}. A table "
-            "gives its columns one by one; dates become numbers first, such as days from a day."
-        )
+        fix = "A table gives its columns one by one; dates become numbers first, such as days from a day."
+        expected = "one flat list or array of texts or numbers"
+        raise ValueError(unexpected(f"{column}:", expected, Words(f"{found}"), fix))
     if array.dtype.kind in "iuf":
         return array
     cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in array.astype(object)]
@@ -124,9 +120,8 @@ def flat(values: object, column: str) -> np.ndarray:
         if isinstance(cell, str | int | float):
             continue
         if as_text(cell) is not None:
-            raise ValueError(
-                f"{column}: row {row} holds {describe(cell)}; expected text, a number, True, False or None."
-            )
+            expected = "text, a number, True, False or None"
+            raise ValueError(unexpected(f"{column}: row {row}", expected, cell))
         cells[row] = None  # pandas' NA, NaT, a Decimal's NaN
     floats = {*map(type, cells)} == {float}
     return np.fromiter(cells, float if floats else object, len(cells))
@@ -134,31 +129,28 @@ def flat(values: object, column: str) -> np.ndarray:
 
 def class_names(values: object, column: str) -> list[Label]:
     """A column of names of classes as Python values; a missing one is a ValueError."""
-    names: list[Label] = flat(values, column).tolist()
-    for row, name in enumerate(names):
-        if as_text(name) is None:
-            raise ValueError(
-                f"{column}: row {row} is missing, it holds {name!r}. Drop rows without a class, or "
-                "give them one of their own, such as 'unknown'."
-            )
+    names: list[Label] = flat_column(values, column).tolist()
+    fix = "Drop rows without a class, or give them one of their own, such as 'unknown'."
+    refuse_cells(column, names, [as_text(name) is None for name in names], "a class in every row", fix)
     return names
+
+
+def refuse_cells(column: str, cells: Any, wrong: Any, expected: str, fix: str) -> None:
+    """Raise ValueError for the first cell that is `wrong`, a truth value for each."""
+    refuse(column, np.asarray(cells, object), lambda _: wrong, expected, fix)
 
 
 def class_ids(ids: chex.Array, classes: int, function: str) -> chex.Array:
     """Ids as an array: whole numbers, and where they are known, ids of the classes."""
-    ids = ids if isinstance(ids, jax.Array) else np.asarray(ids)
+    name = f"{function}: ids"
+    ids = as_array(ids, name)
     if ids.dtype.kind not in "iub":
-        cast = "Give ids.astype(int), or logits.argmax(-1)"
-        mend = cast if ids.dtype.kind == "f" else "fnn.labels(names) gives names their ids"
-        raise ValueError(f"{function}: expected whole numbers as ids, got {ids.dtype}. {mend}.")
-    if isinstance(ids, jax.core.Tracer):
-        return ids
-    known = np.asarray(ids)
-    for place in np.argwhere((known < 0) | (known >= classes))[:1].tolist():
-        raise ValueError(
-            f"{function}: {place_name(place)} holds the id {known[tuple(place)]}, but {classes} "
-            f"classes have the ids 0 to {classes - 1}."
-        )
+        fix = "Give ids.astype(int), or logits.argmax(-1)."
+        raise ValueError(f"{name} expected whole numbers, got {ids.dtype} of shape {ids.shape}. {fix}")
+    refuse(
+        name, ids, lambda ids: (ids < 0) | (ids >= classes),
+        f"class ids from 0 to {classes - 1} for {classes} classes", "",
+    )  # fmt: skip
     return ids
 
 
@@ -184,13 +176,8 @@ def is_list(leaf: object) -> bool:
     return isinstance(leaf, list)
 
 
-def place_name(index: list[int]) -> str:
-    """A place in an array, for a message: "row 3", or "place (0, 3)"."""
-    return f"row {index[0]}" if len(index) == 1 else f"place {tuple(index)}"
-
-
-def some(values: Iterable[object], most: int = 20) -> str:
+def first_few(values: Iterable[object], most: int = 20) -> str:
     """Values for a message: the first of them, and how many more there are."""
-    listed = list(map(repr, values))
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    words = list(map(repr, values))
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

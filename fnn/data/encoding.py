@@ -9,7 +9,17 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.columns import NAMES, Table, as_text, listed, read_table, refuse_names, refuse_twice, some
+from fnn.data.columns import (
+    NAMES,
+    Table,
+    as_list,
+    as_text,
+    first_few,
+    read_table,
+    refuse_cells,
+    refuse_names,
+    refuse_twice,
+)
 from fnn.data.standardize import Standardizer, standardize
 
 __all__ = ["Encoder", "encode"]
@@ -36,8 +46,8 @@ class Number(NamedTuple):
         with np.errstate(over="ignore"):
             z = Standardizer(self.mean, self.scale)(np.where(missing, self.mean, numbers))
             z = np.asarray(z).astype(jnp.result_type(float))
-        reason = f"too far from the mean, {self.mean:.6g}, for {z.dtype}. Mend it, or leave the row out"
-        _refuse(np.isinf(z), self.name, cells, reason)
+        near = f"a number near enough to the mean, {self.mean:.6g}, for {z.dtype}"
+        _refuse(np.isinf(z), self.name, cells, near, "Fix it, or leave the row out.")
         return z[:, None], missing
 
     def inverse(self, features: np.ndarray) -> list[float]:
@@ -65,9 +75,9 @@ class Category(NamedTuple):
         places = {None: missing} | {value: place for place, value in enumerate(self.values)}
         found = np.array(_each(lambda cell: places.get(as_text(cell), unseen), cells))
         if not self.allow_unseen:
-            known = f"none of the known categories {some(self.values)}"
-            mend = "Mend the value, or encode with allow_unseen=True: it then sets no feature"
-            _refuse(found == unseen, self.name, cells, f"{known}. {mend}")
+            known = f"one of the known categories {first_few(self.values)}"
+            fix = "Fix the value, or encode with allow_unseen=True: it then sets no feature."
+            _refuse(found == unseen, self.name, cells, known, fix)
         return found[:, None] == np.arange(len(self.values)), found == missing
 
     def inverse(self, features: np.ndarray) -> list[str | None]:
@@ -135,7 +145,7 @@ def encode(
     A column is of numbers if all of its values read as finite ones (" 3.5 " does, True does not)
     and `categories` does not name it; else of categories, which are compared as stripped text, so
     that 2, 2.0 and "2" are one. If half of the values are numbers and some are not, that is a
-    ValueError: mend those, or name the column in `categories`.
+    ValueError: fix those, or name the column in `categories`.
 
     None, NaN, pandas' NA and the texts of fnn.columns.MISSING are missing values: a number then
     becomes the mean of this table, a category sets no feature, and a column with gaps in this
@@ -148,12 +158,12 @@ def encode(
     >>> birds({"mass": 4, "sex": "m"}).tolist()
     [[0.0, 0.0, 1.0, 0.0]]
     """
-    read = read_table(table, None if columns is None else listed("columns", columns, NAMES))
-    chosen = listed("categories", categories, NAMES)
+    read = read_table(table, None if columns is None else as_list("columns", columns, NAMES))
+    chosen = as_list("categories", categories, NAMES)
     refuse_names(chosen)
     for name in chosen:
         if name not in read:
-            raise ValueError(f"encode: categories names {name!r}, no column of {some(read)}.")
+            raise ValueError(f"encode: categories names {name!r}, no column of {first_few(read)}.")
     learned = [_learn(n, cells, n in chosen, allow_unseen) for n, cells in read.items()]
     for column in learned:
         if column.gaps and not allow_missing:
@@ -204,17 +214,15 @@ def _each(read: Callable[[object], Any], cells: np.ndarray) -> list[Any]:
     return list(map(functools.lru_cache(None, typed=True)(read), cells.tolist()))
 
 
-def _refuse(wrong: np.ndarray, name: str, cells: np.ndarray, reason: str) -> None:
-    for row in np.flatnonzero(wrong)[:1]:
-        value = cells[row : row + 1].tolist()[0]
-        raise ValueError(f"encode: row {row} of column {name!r} holds {value!r}, {reason}.")
+def _refuse(wrong: np.ndarray, name: str, cells: np.ndarray, expected: str, fix: str) -> None:
+    refuse_cells(f"encode: column {name!r}", cells, wrong, expected, fix)
 
 
 def _refuse_not_finite(name: str, cells: np.ndarray, numbers: np.ndarray) -> None:
-    reason = "no finite number as others are. Mend it, or name the column in categories="
-    _refuse(np.isinf(numbers), name, cells, reason)
+    fix = "Fix it, or name the column in categories=."
+    _refuse(np.isinf(numbers), name, cells, "finite numbers, as others are", fix)
 
 
 def _refuse_missing(name: str, cells: np.ndarray, missing: np.ndarray) -> None:
-    reason = "a missing value. Fill it in, drop the row, or encode with allow_missing=True"
-    _refuse(missing, name, cells, reason)
+    fix = "Fill it in, drop the row, or encode with allow_missing=True."
+    _refuse(missing, name, cells, "no missing value", fix)

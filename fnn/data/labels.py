@@ -6,8 +6,7 @@ import chex
 import jax
 import numpy as np
 
-from fnn.data.columns import Label, class_ids, class_names, some
-from fnn.guard.arrays import as_array
+from fnn.data.columns import Label, class_ids, class_names, first_few, refuse_cells
 from fnn.guard.numbers import whole_number
 from fnn.guard.words import describe
 
@@ -28,7 +27,6 @@ def one_hot(ids: chex.Array, classes: int) -> jax.Array:
         raise ValueError(
             f"one_hot(ids, classes): classes expected a count, at least 1, got {describe(classes)}."
         )
-    ids = as_array(ids, "one_hot(ids, classes): ids")
     ids = class_ids(ids, count, "one_hot")
     return jax.nn.one_hot(ids.astype(np.int32), count)  # int8 cannot count to 200 classes
 
@@ -42,12 +40,9 @@ class Labels(NamedTuple):
         """Names of classes to int32 ids (n,); one that is none of the classes is a ValueError."""
         ids = {name: place for place, name in enumerate(self.classes)}
         names = class_names(values, "labels")
-        for row, name in enumerate(names):
-            if name not in ids:
-                raise ValueError(
-                    f"labels: row {row} holds {name!r}, which is none of the known classes "
-                    f"{some(self.classes)}. Mend the value, or make labels of all the classes."
-                )
+        known = f"one of the known classes {first_few(self.classes)}"
+        fix = "Fix the value, or make labels of all the classes."
+        refuse_cells("labels", names, [name not in ids for name in names], known, fix)
         return np.array([ids[name] for name in names], np.int32)
 
     def inverse(self, ids: chex.Array) -> list[Label]:

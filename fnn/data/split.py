@@ -1,4 +1,4 @@
-"""Rows in two parts: those that are trained on, and those that are not."""
+"""Rows in two parts: those that a network is trained on, and held-out ones that it is tested on."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.columns import class_names, count_rows, is_list
+from fnn.data.columns import class_names, count_rows, is_list, refuse_cells
 from fnn.data.labels import labels
 from fnn.guard.numbers import check_key
 from fnn.guard.words import describe
@@ -74,12 +74,9 @@ def _stratified(order: np.ndarray, stratify: object, size: int) -> np.ndarray:
     names = class_names(stratify, "stratify")
     if len(names) != len(order):
         raise ValueError(f"split: stratify has {len(names)} rows, the arrays have {len(order)}.")
-    for row, name in enumerate(names):
-        if isinstance(name, float) and not name.is_integer():
-            raise ValueError(
-                f"split: stratify needs classes, but row {row} holds {name}. Leave it out for a "
-                "target of numbers, or give bins of it: numpy.digitize(y, edges)."
-            )
+    fix = "Leave it out for a target of numbers, or give bins of it: numpy.digitize(y, edges)."
+    quantities = [isinstance(name, float) and not name.is_integer() for name in names]
+    refuse_cells("split: stratify", names, quantities, "classes", fix)
     ids = labels(names)(names)
     counts = np.bincount(ids)
     if counts.min() == 1:

@@ -1,7 +1,4 @@
-"""raw columns → arrays: split rows, standardize numbers, give classes ids, and ids one-hot rows.
-
-Tables of mixed columns are read by `encode`, in encoding.py beside this file.
-"""
+"""raw columns → arrays: numbers of any size become numbers of mean 0 and standard deviation 1."""
 
 from typing import NamedTuple
 
@@ -10,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.columns import place_name
-from fnn.guard.arrays import real_numbers
+from fnn.guard.arrays import as_array
+from fnn.guard.numbers import check_finite
 
 __all__ = ["Standardizer", "standardize"]
 
@@ -38,7 +35,7 @@ class Standardizer(NamedTuple):
         return self._columns(z) * self.scale + self.mean
 
     def _columns(self, x: chex.Array) -> chex.Array:
-        x, columns = _floats(x, "Standardizer"), np.shape(self.mean)[-1:]
+        x, columns = _floats(x, "Standardizer: x"), np.shape(self.mean)[-1:]
         if columns and x.shape[-1:] != columns:
             raise ValueError(
                 f"Standardizer: made from {columns[0]} columns, but x of shape {x.shape} has "
@@ -55,7 +52,7 @@ def standardize(x: chex.Array) -> Standardizer:
     The means run over all axes but the last; a flat x, such as a target, is one column with
     scalars μ, σ. A constant column gets σ = 1, and so becomes 0. Concrete numbers are measured in
     float64 NumPy, and μ, σ stay so until `jax.jit` narrows them; traced ones in JAX's float.
-    Measure the training rows only. No rows, NaN, infinity and text are a ValueError.
+    Measure the training rows only. No rows, NaN and infinity are a ValueError, text is a TypeError.
 
     >>> heights = standardize([160.0, 170.0, 180.0, 190.0])
     >>> heights.mean.item(), round(heights.scale.item() ** 2, 6)
@@ -64,11 +61,10 @@ def standardize(x: chex.Array) -> Standardizer:
     [175.0, 190.0]
     """
     traced = isinstance(x, jax.core.Tracer)
-    x = _floats(np.asarray(x) if isinstance(x, jax.Array) and not traced else x, "standardize")
+    x = _floats(np.asarray(x) if isinstance(x, jax.Array) and not traced else x, "standardize: x")
     if not x.ndim or not x.size:
         raise ValueError(f"standardize: x of shape {x.shape} has no rows to take the mean of.")
-    if not traced:
-        _refuse_not_finite(x)
+    check_finite("standardize: x", x)
     axes = tuple(range(max(x.ndim - 1, 1)))
     origin = x[(0,) * len(axes)]
     shifted = x - origin  # exactly 0 in a constant column, and free of any large offset
@@ -81,21 +77,6 @@ def standardize(x: chex.Array) -> Standardizer:
     return Standardizer(origin + reach * mean, scale + (scale == 0))  # it may be too small to be a float
 
 
-def _floats(x: chex.Array, function: str) -> chex.Array:
-    if isinstance(x, jax.Array) and not jnp.iscomplexobj(x):
-        return x.astype(jnp.result_type(float))
-    try:
-        return real_numbers(x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{function}: expected numbers ({error}). encode(table) reads text and gaps."
-        ) from error
-
-
-def _refuse_not_finite(x: np.ndarray) -> None:
-    table = x if x.ndim > 1 else x[:, None]
-    for *rows, column in np.argwhere(~np.isfinite(table))[:1].tolist():
-        raise ValueError(
-            f"standardize: {place_name(rows)}, column {column} holds {table[(*rows, column)]}. "
-            "Mend or drop the row, or use encode(table), which fills in what is missing."
-        )
+def _floats(x: chex.Array, name: str) -> chex.Array:
+    x = as_array(x, name)
+    return x.astype(jnp.result_type(float) if isinstance(x, jax.Array) else np.float64)

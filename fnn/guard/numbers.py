@@ -2,16 +2,14 @@
 
 import math
 import operator
-import reprlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
-from fnn.guard.words import describe, is_array, name_of, place_of
+from fnn.guard.words import describe, is_array, place_of
 
 __all__: list[str] = []
 
@@ -25,6 +23,12 @@ def is_key(value: Any) -> bool:
     return bool(value.dtype == np.uint32 and value.shape == (2,))
 
 
+def check_key(where: str, key: Any, fix: str = "") -> None:
+    """Refuse what is no random key: a seed, None, a row of keys."""
+    if not is_key(key):
+        raise TypeError(f"{where}: key expected jax.random.key(seed), got {describe(key)}. {fix}".rstrip())
+
+
 def whole_number(value: Any, least: int) -> int | None:
     """The value as a whole number; None where it is none, is a truth value, or is below `least`."""
     try:
@@ -34,103 +38,41 @@ def whole_number(value: Any, least: int) -> int | None:
     return None if isinstance(value, bool | np.bool_) or whole < least else whole
 
 
-def check_key(where: str, key: Any, mend: str = "") -> None:
-    """Refuse what is no random key: a seed, None, a row of keys."""
-    if not is_key(key):
-        raise TypeError(f"{where}: key expected jax.random.key(seed), got {describe(key)}. {mend}".rstrip())
-
-
-# What rows must be --------------------------------------------------------------------------------
-
-
-def check_finite(**trees: Any) -> None:
-    """Refuse NaN and infinity, naming the row and the column: one of them would make every weight NaN."""
-    for name, tree in trees.items():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            index = not_finite(leaf)
-            if index is not None:
-                raise ValueError(
-                    f"{name}{jax.tree_util.keystr(path)} expected finite numbers, got "
-                    f"{np.asarray(leaf)[index]} in {place_of(index)}. Leave the row out, or let fnn.encode "
-                    "fill what is missing."
-                )
-
-
-def not_finite(leaf: Any) -> tuple[int, ...] | None:
-    """The index of the first NaN or infinity, if there is one; random keys have none."""
-    if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
-        return None
-    array = np.asarray(leaf)
-    if not jnp.issubdtype(array.dtype, jnp.floating) or np.isfinite(array).all():
-        return None
-    return tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-
-
 MOST = 2**31 - 1  # epochs are counted in int32
 
 
-def check_whole(caller: str, name: str, value: Any, least: int = 1, mend: str = "") -> None:
+def check_whole(caller: str, name: str, value: Any, least: int = 1, fix: str = "") -> None:
     """Refuse what is no whole number from `least` up; a traced one too, for it decides shapes."""
     whole = whole_number(value, least)
     if whole is not None and whole <= MOST:
         return
     if isinstance(value, jax.core.Tracer):
-        mend = "It decides shapes: under jit it is a static argument."
+        fix = "It decides shapes: under jit it is a static argument."
     elif isinstance(value, float) and value.is_integer() and value >= least:
-        mend = f"Give {name}={value:.0f}."
+        fix = f"Give {name}={value:.0f}."
     bounds = f"at least {least}" if whole is None else f"at most {MOST}"
-    message = f"{caller}: {name} expected a whole number, {bounds}, got {describe(value)}. {mend}"
+    message = f"{caller}: {name} expected a whole number, {bounds}, got {describe(value)}. {fix}"
     raise ValueError(message.rstrip())
 
 
-def as_numbers(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """The value as an array of real numbers; refuses None, text, objects, ragged lists, complex numbers."""
-    listed: Any = jax.tree.leaves(value) if isinstance(value, list | tuple) else ()
-    try:  # JAX would take a text in a list for the name of a type
-        array = None if any(isinstance(entry, str) for entry in listed) else jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError):
-        array = None
-    if array is None or not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
-        mend = next(mend for fits, mend in MENDS if fits(value))
-        raise TypeError(f"{name}{argument} expected numbers, got {_told(value)}. {mend}")
-    if jnp.iscomplexobj(array):
-        mend = "Give its parts as columns, .real and .imag."
-        raise TypeError(f"{name}{argument} expected real numbers, got {_told(value)}. {mend}")
-    return array
+# The first wrong number of an array ---------------------------------------------------------------
 
 
-MENDS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (lambda value: hasattr(value, "toarray"), "A sparse matrix goes in whole: call .toarray()."),
-    (lambda value: isinstance(value, np.ma.MaskedArray), "Fill what is masked: .filled(value)."),
-    (lambda value: isinstance(value, dict), "Give its arrays one by one."),
-    (
-        lambda value: True,
-        "Names of classes go through fnn.labels, numbers as text through float(…); rows have one length.",
-    ),
-)
-
-
-def _told(value: Any) -> str:
-    """The value for a message: short, and without an address in memory."""
-    if isinstance(value, str | bytes | int | float | complex | list | tuple | dict | None):
-        text = reprlib.repr(value)
-        if " at 0x" not in text:
-            return text
-    shape = getattr(value, "shape", None)
-    kind = "array" if isinstance(value, jax.Array) else type(value).__name__
-    return f"{kind} of {value.dtype}, shape {shape}" if hasattr(value, "dtype") else kind
-
-
-# Numbers that have a range ------------------------------------------------------------------------
-
-
-def refuse_values(
-    wrong: Callable[[np.ndarray], Any], value: Any, sample_weight: Any, expected: str, mend: str
+def refuse(
+    name: str,
+    values: Any,
+    wrong: Callable[[np.ndarray], Any],
+    expected: str,
+    fix: str,
+    sample_weight: Any = None,
 ) -> None:
-    """Refuse numbers that are `wrong` where there is weight, naming the first; traced ones have no values."""
-    if is_traced((value, sample_weight)):
+    """Raise ValueError for the first entry that is `wrong`, with its row and column.
+
+    What has weight 0 is exempt; traced numbers have no values yet, and pass.
+    """
+    if is_traced((values, sample_weight)):
         return
-    array = np.asarray(value)
+    array = np.asarray(values)
     found = np.asarray(wrong(array))
     if not found.any():
         return
@@ -138,9 +80,9 @@ def refuse_values(
     if weight.shape == array.shape[: weight.ndim]:
         found = found & (weight.reshape(weight.shape + (1,) * (array.ndim - weight.ndim)) != 0)
     for index in np.argwhere(found)[:1].tolist():
-        row, *column = index or [0]
-        place = f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
-        raise ValueError(f"{expected}, got {array[tuple(index)]} in {place}. {mend}")
+        entry = array[tuple(index)]
+        got = f"{entry}" if isinstance(entry, np.number) else describe(entry)
+        raise ValueError(f"{name} expected {expected}, got {got}{place_of(index)}. {fix}".rstrip())
 
 
 def is_traced(tree: Any) -> bool:
@@ -148,30 +90,67 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def number(rule: str, name: str, value: Any, below: float = math.inf, above: float | None = None) -> None:
-    """Refuse what is no number, or not in [0, below), or not in (above, below)."""
-    if isinstance(value, jax.core.Tracer):
+GAPS = "Leave the row out, or let fnn.encode fill what is missing."
+
+
+def check_finite(name: str, tree: Any, fix: str = GAPS, sample_weight: Any = None) -> None:
+    """Refuse NaN and infinity: one of them would make every weight NaN."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not jnp.issubdtype(getattr(leaf, "dtype", float), jnp.floating):  # a random key has none
+            continue
+        if isinstance(leaf, jax.core.Tracer) or not np.isfinite(leaf).all():
+            where = name + jax.tree_util.keystr(path)
+            refuse(where, leaf, lambda a: ~np.isfinite(a), "finite numbers", fix, sample_weight)
+
+
+# Numbers that have a range ------------------------------------------------------------------------
+
+
+class Span(NamedTuple):
+    """The numbers that an option may have: as words around its name, and as a test; how to give them."""
+
+    words: str
+    holds: Callable[[Any], Any]
+    fix: str = ""
+
+
+FROM_0 = Span("0 ≤ {} < ∞", lambda n: (n >= 0) & (n < math.inf))
+ABOVE_0 = Span("0 < {} < ∞", lambda n: (n > 0) & (n < math.inf))
+BELOW_1 = Span("0 ≤ {} < 1", lambda n: (n >= 0) & (n < 1))
+TO_1 = Span("0 ≤ {} ≤ 1", lambda n: (n >= 0) & (n <= 1))
+
+
+def check_number(where: str, name: str, value: Any, span: Span = FROM_0, several: bool = False) -> None:
+    """Refuse what is no number, or an array of them where `several` may come, in JAX's float and the span."""
+    if is_traced(value):
         return  # its value is known when the program runs
-    numbers = None if isinstance(value, bool | tuple | list | dict) else np.asarray(value)
-    if numbers is None or numbers.dtype.kind not in "iufV":  # V: bfloat16
-        got = f"the function {name_of(value)}" if callable(value) else reprlib.repr(value)
-        raise TypeError(
-            f"{rule}: {name} expected a number, such as {rule}({name}=0.01), got {got}. For another one "
-            "later, fit again with params=fitted.params."
-        )
-    if numbers.ndim:
-        raise ValueError(
-            f"{rule}: {name} expected one number, got {describe(value)}. For several side by side, let "
-            f"jax.vmap give them one by one: jax.vmap(lambda {name}: …)({name}s)."
-        )
-    high_enough = numbers >= 0 if above is None else numbers > above
-    if not np.all(high_enough & (numbers < below)):
-        low = "0 ≤" if above is None else f"{above:g} <"
-        high = f" < {below:g}" if below < math.inf else " < ∞"
-        raise ValueError(f"{rule}: {name} expected {low} {name}{high}, got {describe(value)}.")
+    if type(value) in (float, int) and abs(value) < 1e38 and span.holds(np.float32(value)):
+        return  # what almost every call brings
+    expected = f"{'numbers' if several else 'a number'}, {span.words.format(name)}"
+    array = _plain_numbers(value)
+    if array is None or (array.ndim and not several):
+        error = TypeError if array is None else ValueError
+        raise error(f"{where}: {name} expected {expected}, got {describe(value)}. {span.fix}".rstrip())
+    dtype = jnp.result_type(float)
     with np.errstate(over="ignore"):
-        held = numbers.astype(jnp.result_type(float))
-    if np.isinf(held) and not np.isinf(numbers):
-        raise ValueError(
-            f"{rule}: {name} expected a number that {held.dtype} can hold, got {describe(value)}."
-        )
+        right = span.holds(array.astype(dtype))
+    if np.all(span.holds(array)):
+        expected += f" in {dtype}"  # it was right before the type was narrowed
+    refuse(f"{where}: {name}", array, lambda _: ~right, expected, "")
+
+
+def _plain_numbers(value: Any) -> np.ndarray | None:
+    """The value as an array of real numbers; None for anything else, a truth value too."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # random keys, a ragged list
+        return None
+    real = array.dtype.kind in "iuf" or jnp.issubdtype(array.dtype, jnp.floating)
+    return array if real else None
+
+
+def check_numbers(where: str, numbers: dict[str, Any], **spans: Span) -> None:
+    """Refuse numbers of an update rule: each is one, in its span, which is 0 ≤ … < ∞ unless it is named."""
+    for name, value in numbers.items():
+        fix = f"Such as {name}=0.01; for several use jax.vmap, for another later fit(params=fitted.params)."
+        check_number(where, name, value, spans.get(name, FROM_0)._replace(fix=fix))

@@ -15,21 +15,17 @@ __all__: list[str] = []
 
 def name_of(function: Any) -> str:
     """What a function is called in a message, with the options bound to it."""
-    if isinstance(function, functools.partial):
-        if not (function.args or function.keywords):
-            return name_of(function.func)
-        options = [
-            *(_said(a) for a in function.args),
-            *(f"{k}={_said(v)}" for k, v in function.keywords.items()),
-        ]
-        return f"{name_of(function.func)}({', '.join(options)})"
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _said(option: Any) -> str:
-    if type(option) is tuple:
-        return f"({', '.join(map(_said, option))})"
-    return name_of(option) if callable(option) else repr(option)
+    if type(function) is tuple:
+        return f"({', '.join(map(name_of, function))})"
+    if not callable(function):
+        return repr(function)
+    if not isinstance(function, functools.partial):
+        return str(getattr(function, "__name__", type(function).__name__))
+    options = [
+        *map(name_of, function.args),
+        *(f"{key}={name_of(value)}" for key, value in function.keywords.items()),
+    ]
+    return name_of(function.func) + (f"({', '.join(options)})" if options else "")
 
 
 def describe(value: Any) -> str:
@@ -48,26 +44,37 @@ def describe(value: Any) -> str:
     return f"{kind} of shape {tuple(value.shape)}" if np.ndim(value) or holds_objects else repr(value)
 
 
+def signature(function: Any) -> str:
+    """What a function takes, for a message; nothing where that cannot be read."""
+    with contextlib.suppress(TypeError, ValueError):
+        return str(inspect.signature(function)) if callable(function) else ""
+    return ""
+
+
 def is_array(value: Any) -> bool:
     """Whether this is JAX's or NumPy's array: tables have a dtype too, and so has the type np.float32."""
     return isinstance(value, jax.Array | np.ndarray | np.generic)
 
 
 def place_of(index: Any) -> str:
-    """Where an entry stands, for a message."""
-    row, *column = (int(i) for i in index)
-    return f"row {row}" + (f", column {', '.join(map(str, column))}" if column else "")
+    """The place of an entry, for a message: " in row 3, column 1"; nothing for a single number."""
+    row, column = list(index)[:1], list(index)[1:]
+    where = f" in row {row[0]}" if row else ""
+    return where + (f", column {', '.join(map(str, column))}" if column else "")
 
 
 def shapes(x: chex.ArrayTree) -> str:
     """The shapes and types of a tree, for a message."""
     leaves, structure = jax.tree.flatten(x)
     words = [f"shape {tuple(v.shape)} {v.dtype}" if hasattr(v, "shape") else repr(v) for v in leaves]
-    return words[0] if jax.tree_util.treedef_is_leaf(structure) else f"[{'; '.join(words)}]"
+    return words[0] if words and jax.tree_util.treedef_is_leaf(structure) else f"[{'; '.join(words)}]"
 
 
-def signature(function: Any) -> str:
-    """What a function takes, for a message; nothing where it does not say."""
-    with contextlib.suppress(TypeError, ValueError):
-        return str(inspect.signature(function)) if callable(function) else ""
-    return ""
+def unexpected(where: str, expected: str, got: Any, fix: str = "") -> str:
+    """A message: where, what was expected, what came (as words, or a value to be described), the remedy."""
+    came = got if isinstance(got, Words) else describe(got)
+    return f"{where} expected {expected}, got {came}. {fix}".rstrip()
+
+
+class Words(str):
+    """What came, already in words."""

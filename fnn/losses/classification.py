@@ -2,7 +2,8 @@
 
 A logit is an unnormalised log-probability, the output of a last layer without activation: softmax(z)
 are the probabilities. Taking logits keeps value and gradient finite where a probability would round
-to 0 or 1. Each cost takes the mean, weighted over the leading axes by `sample_weight`.
+to 0 or 1. Each cost takes the mean, weighted over the leading axes by `sample_weight`; under each is its
+slope, ∂c/∂z.
 """
 
 from collections.abc import Callable
@@ -12,46 +13,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import as_numbers
-from fnn.losses.mean import _share, check_options, comparable, spread, weighted_mean, without_weightless
-from fnn.losses.targets import check_answers, check_probabilities, class_probabilities, one_a_class
+from fnn.guard.numbers import FROM_0, TO_1
+from fnn.losses.mean import mean_slope, read_alike, read_pair, spread, weighted_mean, without_weightless
+from fnn.losses.targets import Takes, check_answers, check_classes
 
 __all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
 
 
-def _binary_cross_entropy(
-    logits: Any,
-    targets: Any,
-    sample_weight: Any = None,
-    label_smoothing: Any = 0.0,
-    positive_weight: Any = 1.0,
-) -> jax.Array:
-    z, y = comparable("binary_cross_entropy", logits, targets, sample_weight)
-    smoothing, weight = (jnp.asarray(number, z.dtype) for number in (label_smoothing, positive_weight))
-    y = (1 - smoothing) * y + smoothing / 2
-    slope = (1 - y) * jax.nn.sigmoid(z) - weight * y * jax.nn.sigmoid(-z)
-    return slope * _share(z, sample_weight)  # σ(z) − y, where w₊ = 1
-
-
-def _softmax_cross_entropy(
-    logits: Any,
-    targets: Any,
-    sample_weight: Any = None,
-    label_smoothing: Any = 0.0,
-    class_weight: Any = None,
-) -> jax.Array:
-    z = jnp.asarray(logits)
-    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-    y = class_probabilities("softmax_cross_entropy", z, jnp.asarray(targets))
-    z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
-    weight = sample_weight
-    if class_weight is not None:
-        rows = (y * one_a_class(class_weight, z)).sum(-1)
-        weight = rows if weight is None else rows * spread(weight, rows)
-    smoothing = jnp.asarray(label_smoothing, z.dtype)
-    y = (1 - smoothing) * y + smoothing / z.shape[-1]
-    share = jnp.asarray(_share(z[..., 0], weight))
-    return (jax.nn.softmax(z) - y) * share[..., None]
+IN_ORDER = "Give them in the order of the ids; balanced ones are len(y) / (classes * numpy.bincount(y))."
+BINARY = Takes("binary_cross_entropy", check_answers, {"label_smoothing": TO_1, "positive_weight": FROM_0})
+SOFTMAX = Takes(
+    "softmax_cross_entropy",
+    check_classes,
+    {"label_smoothing": TO_1, "class_weight": FROM_0._replace(fix=IN_ORDER)},
+)
 
 
 def binary_cross_entropy(
@@ -72,13 +47,27 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.array([0.0, jnp.log(3.0)]), jnp.array([1, 1])).round(4)
     Array(0.4904, dtype=float32)
     """
-    check_options("binary_cross_entropy", label_smoothing=label_smoothing, positive_weight=positive_weight)
-    z, y = comparable("binary_cross_entropy", logits, targets, sample_weight)
-    check_answers("binary_cross_entropy", targets, sample_weight)
+    options = {"label_smoothing": label_smoothing, "positive_weight": positive_weight}
+    z, y = read_alike(BINARY, logits, targets, sample_weight, **options)
     smoothing = jnp.asarray(label_smoothing, z.dtype)
     y = (1 - smoothing) * y + smoothing / 2
     surprise = jnp.asarray(positive_weight, z.dtype) * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
     return weighted_mean(surprise, sample_weight)
+
+
+def binary_cross_entropy_slope(
+    logits: Any,
+    targets: Any,
+    sample_weight: Any = None,
+    label_smoothing: Any = 0.0,
+    positive_weight: Any = 1.0,
+) -> jax.Array:
+    """∂c/∂z = ((1 − y) · σ(z) − w₊ · y · σ(−z))/n, which is (σ(z) − y)/n where w₊ = 1."""
+    z, y = read_alike(BINARY, logits, targets, sample_weight)
+    smoothing, weight = (jnp.asarray(number, z.dtype) for number in (label_smoothing, positive_weight))
+    y = (1 - smoothing) * y + smoothing / 2
+    slope = (1 - y) * jax.nn.sigmoid(z) - weight * y * jax.nn.sigmoid(-z)
+    return slope * mean_slope(z, sample_weight)
 
 
 def softmax_cross_entropy(
@@ -93,34 +82,70 @@ def softmax_cross_entropy(
         ℓ(z, y) = log Σₖ exp(zₖ) − Σₖ yₖ zₖ        z: (…, K)   y: ids (…) or one-hot (…, K)
 
     `label_smoothing` a replaces y by (1 − a)·y + a/K (Szegedy et al. 2016, §7); `class_weight` (K,)
-    multiplies a row's weight by that of its class. An id outside 0…K−1 costs NaN.
-    One example is z: (K,) with y: () or floats (K,); whole numbers of one axis are ids of rows.
-    Raises ValueError for shapes that do not fit, ids that are no integers, negative probabilities, and
-    options out of range. Bishop 2006, eq. 4.108.
+    multiplies a row's weight by that of its class. One example is
+    z: (K,) with y: () or floats (K,); whole numbers of one axis are ids of rows.
+    Raises ValueError for shapes that do not fit, ids outside 0…K−1 (under `jit`, where ids have no values
+    yet, such a row costs NaN), rows that are no probabilities (at least 0, of sum 1 to 0.02), and options
+    out of range; what has weight 0 is exempt. Bishop 2006, eq. 4.108.
 
     >>> softmax_cross_entropy(jnp.array([[0.0, jnp.log(3.0)]]), jnp.array([1])).round(4)     # log 4/3
     Array(0.2877, dtype=float32)
     """
-    check_options("softmax_cross_entropy", label_smoothing=label_smoothing)
-    z = as_numbers("softmax_cross_entropy: ", "logits", logits)
-    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-    y = as_numbers("softmax_cross_entropy: ", "targets", targets)
-    if y.shape == z.shape:
-        check_probabilities("softmax_cross_entropy", targets, sample_weight)
-    y = class_probabilities("softmax_cross_entropy", z, y)
-    z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
-    weight = sample_weight
-    if class_weight is not None:
-        check_options("softmax_cross_entropy", class_weight=class_weight)
-        rows = (y * one_a_class(class_weight, z)).sum(-1)
-        weight = rows if weight is None else rows * spread(weight, rows)
+    z, y, weight = _read_classes(
+        logits, targets, sample_weight, label_smoothing=label_smoothing, class_weight=class_weight
+    )
     smoothing = jnp.asarray(label_smoothing, z.dtype)
     y = (1 - smoothing) * y + smoothing / z.shape[-1]
     chosen = jnp.where(y == 0, 0, y * z).sum(-1)  # a class ruled out by a logit of −∞ costs nothing
     return weighted_mean(jax.nn.logsumexp(z, -1) - chosen, weight)
 
 
+def softmax_cross_entropy_slope(
+    logits: Any,
+    targets: Any,
+    sample_weight: Any = None,
+    label_smoothing: Any = 0.0,
+    class_weight: Any = None,
+) -> jax.Array:
+    """∂c/∂z = (softmax(z) − y)/n."""
+    z, y, weight = _read_classes(logits, targets, sample_weight, class_weight=class_weight)
+    smoothing = jnp.asarray(label_smoothing, z.dtype)
+    y = (1 - smoothing) * y + smoothing / z.shape[-1]
+    share = jnp.asarray(mean_slope(z[..., 0], weight))
+    return (jax.nn.softmax(z) - y) * share[..., None]
+
+
+def _read_classes(
+    logits: Any, targets: Any, sample_weight: Any, *, class_weight: Any, **options: Any
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Logits and class probabilities (…, K), and the weight of each row, that of its class in it."""
+    if class_weight is not None:
+        options["class_weight"] = class_weight
+    z, y = read_pair(SOFTMAX, logits, targets, sample_weight, **options)
+    y = y.astype(z.dtype) if y.shape == z.shape else _one_hot_or_nan(y, z)
+    z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
+    if class_weight is None:
+        return z, y, sample_weight
+    weights = jnp.asarray(class_weight, z.dtype)
+    if weights.shape != z.shape[-1:]:
+        raise ValueError(
+            f"class_weight expected one weight a class, of shape {z.shape[-1:]}, got {weights.shape}."
+        )
+    rows = (y * weights).sum(-1)
+    return z, y, rows if sample_weight is None else rows * spread(sample_weight, rows)
+
+
+def _one_hot_or_nan(ids: jax.Array, logits: jax.Array) -> jax.Array:
+    """One-hot rows; an id that is no class, found out only when the program runs, gives NaN and never 0."""
+    ids = ids.astype(jnp.int32)[..., None]
+    known = (ids >= 0) & (ids < logits.shape[-1])
+    classes = jnp.arange(logits.shape[-1]).reshape((1,) * (logits.ndim - 1) + (-1,))
+    return jnp.where(known, (ids == classes).astype(logits.dtype), jnp.nan)
+
+
 SLOPES: dict[Any, Callable[..., jax.Array]] = {
-    binary_cross_entropy: _binary_cross_entropy,
-    softmax_cross_entropy: _softmax_cross_entropy,
+    binary_cross_entropy: binary_cross_entropy_slope,
+    softmax_cross_entropy: softmax_cross_entropy_slope,
 }
+
+TARGETS: dict[Any, Takes] = {binary_cross_entropy: BINARY, softmax_cross_entropy: SOFTMAX}

@@ -1,7 +1,8 @@
 """Costs for numbers: how far a prediction ŷ is from its target y.
 
 Each takes the mean over every axis, outputs too, weighted over the leading axes by `sample_weight`,
-and raises ValueError for shapes that differ.
+and raises ValueError for shapes that differ. Under each cost is its slope, ∂c/∂ŷ, which backward propagation
+by hand begins with.
 """
 
 from collections.abc import Callable
@@ -11,31 +12,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import _share, check_options, comparable, weighted_mean
+from fnn.guard.numbers import ABOVE_0
+from fnn.losses.mean import mean_slope, read_alike, weighted_mean
+from fnn.losses.targets import Takes, check_same_shape
 
 __all__ = ["huber", "mae", "mse", "rmse"]
 
 
-def _mse(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
-    p, t = comparable("mse", predictions, targets, sample_weight)
-    return 2 * (p - t) * _share(p, sample_weight)
-
-
-def _rmse(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
-    p, t = comparable("rmse", predictions, targets, sample_weight)
-    cost = rmse(p, t, sample_weight)
-    return (p - t) * _share(p, sample_weight) / jnp.where(cost == 0, 1, cost)
-
-
-def _mae(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
-    p, t = comparable("mae", predictions, targets, sample_weight)
-    return jnp.sign(p - t) * _share(p, sample_weight)
-
-
-def _huber(predictions: Any, targets: Any, sample_weight: Any = None, delta: Any = 1.0) -> jax.Array:
-    p, t = comparable("huber", predictions, targets, sample_weight)
-    delta = jnp.asarray(delta, p.dtype)
-    return jnp.clip(p - t, -delta, delta) * _share(p, sample_weight)
+MSE, RMSE, MAE = (Takes(name, check_same_shape) for name in ("mse", "rmse", "mae"))
+HUBER = Takes("huber", check_same_shape, {"delta": ABOVE_0})
 
 
 def mse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -46,8 +31,14 @@ def mse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 4) / 2
     Array(2., dtype=float32)
     """
-    p, t = comparable("mse", predictions, targets, sample_weight)
+    p, t = read_alike(MSE, predictions, targets, sample_weight)
     return weighted_mean((p - t) ** 2, sample_weight)
+
+
+def mse_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    """∂c/∂ŷ = 2(ŷ − y)/n."""
+    p, t = read_alike(MSE, predictions, targets, sample_weight)
+    return 2 * (p - t) * mean_slope(p, sample_weight)
 
 
 def rmse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -59,10 +50,17 @@ def rmse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | 
     >>> rmse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))        # √2
     Array(1.4142135, dtype=float32)
     """
-    p, t = comparable("rmse", predictions, targets, sample_weight)
+    p, t = read_alike(RMSE, predictions, targets, sample_weight)
     square = weighted_mean((p - t) ** 2, sample_weight)
     perfect = square == 0
     return jnp.where(perfect, 0, jnp.sqrt(jnp.where(perfect, 1, square)))
+
+
+def rmse_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    """∂c/∂ŷ = (ŷ − y)/(n · rmse), and 0 at a perfect prediction."""
+    p, t = read_alike(RMSE, predictions, targets, sample_weight)
+    cost = rmse(p, t, sample_weight)
+    return (p - t) * mean_slope(p, sample_weight) / jnp.where(cost == 0, 1, cost)
 
 
 def mae(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -74,9 +72,15 @@ def mae(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mae(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 2) / 2
     Array(1., dtype=float32)
     """
-    p, t = comparable("mae", predictions, targets, sample_weight)
+    p, t = read_alike(MAE, predictions, targets, sample_weight)
     error = p - t
     return weighted_mean(error * jnp.sign(error), sample_weight)  # |e|, with slope 0 at 0 (jnp.abs has 1)
+
+
+def mae_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
+    """∂c/∂ŷ = sign(ŷ − y)/n."""
+    p, t = read_alike(MAE, predictions, targets, sample_weight)
+    return jnp.sign(p - t) * mean_slope(p, sample_weight)
 
 
 def huber(
@@ -95,17 +99,25 @@ def huber(
     >>> huber(jnp.array([1.0, 2.0]), jnp.array([0.5, 5.0]))       # (0.125 + 2.5) / 2
     Array(1.3125, dtype=float32)
     """
-    check_options("huber", delta=delta)
-    p, t = comparable("huber", predictions, targets, sample_weight)
+    p, t = read_alike(HUBER, predictions, targets, sample_weight, delta=delta)
     distance = jnp.abs(p - t)
     delta = jnp.asarray(delta, p.dtype)
     near = jnp.minimum(distance, delta)  # ½·near² + δ·(the rest of the way) is both lines at once
     return weighted_mean(0.5 * near**2 + delta * (distance - near), sample_weight)
 
 
+def huber_slope(predictions: Any, targets: Any, sample_weight: Any = None, delta: Any = 1.0) -> jax.Array:
+    """∂c/∂ŷ = clip(ŷ − y, −δ, δ)/n."""
+    p, t = read_alike(HUBER, predictions, targets, sample_weight)
+    delta = jnp.asarray(delta, p.dtype)
+    return jnp.clip(p - t, -delta, delta) * mean_slope(p, sample_weight)
+
+
 SLOPES: dict[Any, Callable[..., jax.Array]] = {
-    mse: _mse,
-    rmse: _rmse,
-    mae: _mae,
-    huber: _huber,
+    mse: mse_slope,
+    rmse: rmse_slope,
+    mae: mae_slope,
+    huber: huber_slope,
 }
+
+TARGETS: dict[Any, Takes] = {mse: MSE, rmse: RMSE, mae: MAE, huber: HUBER}

@@ -1,12 +1,18 @@
 """Metrics for numbers."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import comparable, spread
+from fnn.losses.mean import read_alike, spread
+from fnn.losses.targets import Takes, check_same_shape
 
 __all__ = ["r2_score"]
+
+
+R2_SCORE = Takes("r2_score", check_same_shape)
 
 
 def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -20,7 +26,7 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLik
     >>> r2_score(jnp.array([1.0, 2.0, 2.0]), jnp.array([1.0, 2.0, 3.0]))      # 1 − 1/2
     Array(0.5, dtype=float32)
     """
-    p, t = comparable("r2_score", predictions, targets, sample_weight)
+    p, t = read_alike(R2_SCORE, predictions, targets, sample_weight)
     weight = jnp.ones_like(t) if sample_weight is None else spread(sample_weight, t)
     missed = (weight * (t - p) ** 2).sum(0)
     from_first = t - t[:1]  # exactly 0 where the targets never change
@@ -29,3 +35,6 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLik
     constant = spreading == 0
     score = 1 - missed / jnp.where(constant, 1, spreading)
     return jnp.where(constant, (missed == 0).astype(t.dtype), score).mean()
+
+
+TARGETS: dict[Any, Takes] = {r2_score: R2_SCORE}

@@ -1,9 +1,9 @@
 """A step size for every parameter: the gradient, divided by how large it usually is.
 
-    adagrad    mends: one learning rate for parameters of very different slopes
-    rmsprop    mends: adagrad's steps only ever shrink, until it stands still
-    adadelta   mends: rmsprop's update has no unit, so a learning rate must be found for it
-    adam       mends: rmsprop's jumps uphill, and its first steps, when its average still holds zeros
+    adagrad    fixes: one learning rate for parameters of very different slopes
+    rmsprop    fixes: adagrad's steps only ever shrink, until it stands still
+    adadelta   fixes: rmsprop's update has no unit, so a learning rate must be found for it
+    adam       fixes: rmsprop's jumps uphill, and its first steps, when its average still holds zeros
 
 θ parameters, g gradient, α learning rate; everything is per entry.
 """
@@ -15,8 +15,8 @@ import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import number
-from fnn.optimizers.rule import Optimizer, RuleState, check_state_for, correction, for_each_array, fresh, root
+from fnn.guard.numbers import ABOVE_0, BELOW_1, check_numbers
+from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
 
 __all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
 
@@ -32,7 +32,7 @@ def adagrad(
 ) -> Optimizer:
     """Each step divided by all gradients so far: G ← G + g², θ ← θ − α·g / (√(G + ε_root) + ε).
 
-    Mends the one learning rate of the rules before: rare features, whose G is small, still learn.
+    Fixes the one learning rate of the rules before: rare features, whose G is small, still learn.
     G starts at `initial`. Duchi et al. 2011, Fig. 1, the diagonal form. (Optax and Keras: ε_root = 1e-7,
     ε = 0, initial = 0.1.)
 
@@ -43,13 +43,12 @@ def adagrad(
     Raises ValueError for a number that is negative or not finite.
     """
     numbers = {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root, "initial": initial}
-    for name, value in numbers.items():
-        number("adagrad", name, value)
+    check_numbers("adagrad", numbers)
     return Optimizer(Partial(_adagrad_init, **numbers), adagrad_update)
 
 
 def _adagrad_init(params: chex.ArrayTree, initial: ArrayLike, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers, total=initial)
+    return init_state(params, numbers, total=initial)
 
 
 def adagrad_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -80,7 +79,7 @@ def rmsprop(
 ) -> Optimizer:
     """Adagrad that forgets: s ← ρs + (1 − ρ)g², θ ← θ − α·g / (√(s + ε_root) + ε).
 
-    Mends Adagrad's vanishing steps: a running mean of squares follows the slope of the last
+    Fixes Adagrad's vanishing steps: a running mean of squares follows the slope of the last
     1/(1 − ρ) steps. Tieleman & Hinton 2012, lecture 6e. Keras: ε_root = 1e-7, ε = 0.
 
     >>> rule = rmsprop(0.5, decay=0.75)
@@ -89,15 +88,13 @@ def rmsprop(
 
     Raises ValueError for a number that is negative or not finite, or ρ outside [0, 1).
     """
-    for name, value in {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root}.items():
-        number("rmsprop", name, value)
-    number("rmsprop", "decay", decay, below=1)
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "eps_root": eps_root}
+    check_numbers("rmsprop", numbers, decay=BELOW_1)
     return Optimizer(Partial(_rmsprop_init, **numbers), rmsprop_update)
 
 
 def _rmsprop_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers, mean_square=0.0)
+    return init_state(params, numbers, mean_square=0.0)
 
 
 def rmsprop_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -127,7 +124,7 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
         s ← ρs + (1 − ρ)g²        before Δ
         d ← ρd + (1 − ρ)Δ²        after it
 
-    Mends RMSprop's unitless step: Δ is scaled by the steps of late, so that α stays 1. It starts
+    Fixes RMSprop's unitless step: Δ is scaled by the steps of late, so that α stays 1. It starts
     slowly: the first step is about √(ε / (1 − ρ)), whatever the slope. Zeiler 2012, Algorithm 1.
 
     >>> rule = adadelta(decay=0.75, eps=1.0)
@@ -136,15 +133,13 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
 
     Raises ValueError for a number that is negative or not finite, ε = 0, or ρ outside [0, 1).
     """
-    number("adadelta", "learning_rate", learning_rate)
-    number("adadelta", "decay", decay, below=1)
-    number("adadelta", "eps", eps, above=0)  # from ε = 0 it would never start
-    init = Partial(_adadelta_init, learning_rate=learning_rate, decay=decay, eps=eps)
-    return Optimizer(init, adadelta_update)
+    numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps}
+    check_numbers("adadelta", numbers, decay=BELOW_1, eps=ABOVE_0)  # from ε = 0 it would never start
+    return Optimizer(Partial(_adadelta_init, **numbers), adadelta_update)
 
 
 def _adadelta_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers, mean_square=0.0, mean_square_update=0.0)
+    return init_state(params, numbers, mean_square=0.0, mean_square_update=0.0)
 
 
 def adadelta_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -182,7 +177,7 @@ def adam(
         m ← β₁m + (1 − β₁)g     m̂ = m / (1 − β₁ᵗ)      the mean of the gradient
         v ← β₂v + (1 − β₂)g²    v̂ = v / (1 − β₂ᵗ)      the mean of its square
 
-    Mends RMSprop's jumps (m averages, so fewer steps go uphill) and its first steps (t counts from 1,
+    Fixes RMSprop's jumps (m averages, so fewer steps go uphill) and its first steps (t counts from 1,
     so the first is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
 
     >>> rule = adam(0.5)
@@ -191,16 +186,13 @@ def adam(
 
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
-    for name, value in {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root}.items():
-        number("adam", name, value)
-    for name, value in {"b1": b1, "b2": b2}.items():
-        number("adam", name, value, below=1)
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
+    check_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
     return Optimizer(Partial(_adam_init, **numbers), adam_update)
 
 
 def _adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers, m=0.0, v=0.0)
+    return init_state(params, numbers, m=0.0, v=0.0)
 
 
 def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -219,10 +211,9 @@ def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
+        t = state.step + 1
         m_hat = m / correction(b1, t)
         v_hat = v / correction(b2, t)
         return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
 
-    check_state_for(formula, state)
-    t = state.step + 1
     return for_each_array(formula, grads, state)

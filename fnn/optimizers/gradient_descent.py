@@ -1,8 +1,8 @@
 """Down the slope: gradient descent, and the same with a velocity.
 
     gradient_descent   a step against the gradient
-    momentum           mends: zigzag across a ravine, crawling along it
-    nesterov           mends: a velocity that overshoots, for it looks at the slope too late
+    momentum           fixes: zigzag across a ravine, crawling along it
+    nesterov           fixes: a velocity that overshoots, because it sees the slope too late
 
 θ parameters, g gradient, α learning rate, μ momentum, v velocity.
 """
@@ -14,8 +14,8 @@ import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import number
-from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, fresh
+from fnn.guard.numbers import BELOW_1, check_numbers
+from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, init_state
 
 __all__ = ["gradient_descent", "momentum", "nesterov"]
 
@@ -35,12 +35,13 @@ def gradient_descent(learning_rate: ArrayLike = 0.01) -> Optimizer:
 
     Raises ValueError for a learning rate that is negative or not finite.
     """
-    number("gradient_descent", "learning_rate", learning_rate)
-    return Optimizer(Partial(_init_still, learning_rate=learning_rate), gradient_descent_update)
+    numbers = {"learning_rate": learning_rate}
+    check_numbers("gradient_descent", numbers)
+    return Optimizer(Partial(_init_without_moments, **numbers), gradient_descent_update)
 
 
-def _init_still(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers)
+def _init_without_moments(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return init_state(params, numbers)
 
 
 def gradient_descent_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -58,7 +59,7 @@ def gradient_descent_update(grads: Any, state: RuleState, params: Any = None) ->
 def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Optimizer:
     """A ball rolling downhill: v ← μv + g, θ ← θ − αv.
 
-    Mends gradient descent in a ravine: what changes sign from step to step cancels in v, what keeps
+    Fixes gradient descent in a ravine: what changes sign from step to step cancels in v, what keeps
     its sign adds up, to 1/(1 − μ) times the step. Polyak 1964.
 
     >>> rule = momentum(0.5, momentum=0.9)
@@ -69,14 +70,13 @@ def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
 
     Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
     """
-    number("momentum", "learning_rate", learning_rate)
-    number("momentum", "momentum", momentum, below=1)
-    init = Partial(_init_velocity, learning_rate=learning_rate, momentum=momentum)
-    return Optimizer(init, momentum_update)
+    numbers = {"learning_rate": learning_rate, "momentum": momentum}
+    check_numbers("momentum", numbers, momentum=BELOW_1)
+    return Optimizer(Partial(_init_velocity, **numbers), momentum_update)
 
 
 def _init_velocity(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers, velocity=0.0)
+    return init_state(params, numbers, velocity=0.0)
 
 
 def momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -97,7 +97,7 @@ def momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[A
 def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Optimizer:
     """Momentum that looks ahead: v ← μv + g, θ ← θ − α(g + μv).
 
-    Mends momentum's overshoot: the gradient is in effect taken where the velocity is about to
+    Fixes momentum's overshoot: the gradient is in effect taken where the velocity is about to
     carry θ, so a rising slope brakes one step earlier; but α must be smaller in the steepest direction.
     Nesterov 1983, in the form of Sutskever et al. 2013, eq. 3-4, for the looked-ahead parameters.
 
@@ -107,10 +107,9 @@ def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
 
     Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
     """
-    number("nesterov", "learning_rate", learning_rate)
-    number("nesterov", "momentum", momentum, below=1)
-    init = Partial(_init_velocity, learning_rate=learning_rate, momentum=momentum)
-    return Optimizer(init, nesterov_update)
+    numbers = {"learning_rate": learning_rate, "momentum": momentum}
+    check_numbers("nesterov", numbers, momentum=BELOW_1)
+    return Optimizer(Partial(_init_velocity, **numbers), nesterov_update)
 
 
 def nesterov_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:

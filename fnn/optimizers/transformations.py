@@ -7,14 +7,12 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import accepted, as_partial
-from fnn.guard.numbers import number
+from fnn.guard.numbers import ABOVE_0, check_numbers
 from fnn.guard.words import describe, name_of
-from fnn.optimizers.rule import Optimizer, RuleState, check_rule_state, check_same_tree, fresh
+from fnn.optimizers.rule import Optimizer, RuleState, accepted, check_like, check_rule_state, init_state
 
 __all__ = ["chain", "clip_by_global_norm", "weight_decay"]
 
@@ -41,50 +39,48 @@ def chain(*links: Optimizer) -> Optimizer:
         raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
     for place, link in enumerate(links):
         if not (hasattr(link, "init") and hasattr(link, "update")):
-            called = f" Call it: fnn.{name_of(link)}(…)." if callable(link) else " Give links one by one."
-            value = repr(link) if np.isscalar(link) else f"a {type(link).__name__}"
-            got = f"the function {name_of(link)}" if callable(link) else value
-            raise TypeError(
-                f"chain: link {place} expected an optimizer such as fnn.adam(), got {got}.{called}"
-            )
+            fix = f"Call it: fnn.{name_of(link)}(…)." if callable(link) else "Give links one by one."
+            expected = f"chain: link {place} expected an optimizer such as fnn.adam()"
+            raise TypeError(f"{expected}, got {describe(link)}. {fix}")
     _check_order(links)
-    init = Partial(_chain_init, *(as_partial(link.init) for link in links))
+    init = Partial(_chain_init, *map(_as_partial, (link.init for link in links)))
     return Optimizer(init, _chained(tuple(link.update for link in links)))
+
+
+def _as_partial(init: Callable[..., Any]) -> Partial:
+    """A rule's init, whose numbers are leaves; that of another library as it is."""
+    return init if isinstance(init, Partial) else Partial(init)
 
 
 def _check_order(links: tuple[Optimizer, ...]) -> None:
     """After a rule an update points downhill: decay would push weights away, another rule go uphill."""
-    rule: int | None = None
-    for place, link in enumerate(links):
-        for init in _unchained(link.init):
-            named = getattr(init, "keywords", {})
-            if rule is not None and init.func is _init_link and "rate" in named:
-                raise ValueError(
-                    f"chain: link {place}, weight_decay, stands after the rule, link {rule}, where it would "
-                    "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
-                )
-            if "learning_rate" not in named:
-                continue
-            if rule is not None:
-                raise ValueError(
-                    f"chain: link {place} expected no second rule, got {_rule_name(link)} after the rule, "
-                    f"link {rule}, {_rule_name(links[rule])}: a rule turns its gradient downhill, and the "
-                    "next would turn it uphill again. Keep one of them, as the last link."
-                )
-            rule = place
+    inits = [(place, init) for place, link in enumerate(links) for init in _inits_of(link.init)]
+    rules = [place for place, init in inits if "learning_rate" in getattr(init, "keywords", {})]
+    decays = [place for place, init in inits if getattr(init, "func", None) is _init_decay]
+    if rules and decays and max(decays) > rules[0]:
+        raise ValueError(
+            f"chain: link {max(decays)}, weight_decay, comes after the rule, link {rules[0]}, where it would "
+            "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
+        )
+    if len(rules) > 1:
+        first, second = (f"link {place}, {_rule_name(links[place])}" for place in rules[:2])
+        raise ValueError(
+            f"chain: expected one rule, got {first}, and {second}: a rule turns its gradient downhill, and "
+            "the next would turn it uphill again. Keep one of them, as the last link."
+        )
 
 
 def _rule_name(link: Optimizer) -> str:
     return name_of(getattr(link.update, "func", link.update)).removesuffix("_update")
 
 
-def _unchained(init: Any) -> Iterator[Any]:
+def _inits_of(init: Any) -> Iterator[Any]:
     """The inits of the links, those of a chain in a chain one by one."""
     if getattr(init, "func", None) is not _chain_init:
         yield init
         return
     for link in init.args:
-        yield from _unchained(link)
+        yield from _inits_of(link)
 
 
 def check_has_rule(init: Any) -> None:
@@ -92,7 +88,7 @@ def check_has_rule(init: Any) -> None:
 
     Only the links of this file are known to be none; what comes from elsewhere passes.
     """
-    if all(getattr(link, "func", None) is _init_link for link in _unchained(init)):
+    if all(getattr(link, "func", None) in (_init_clip, _init_decay) for link in _inits_of(init)):
         raise ValueError(
             "optimizer expected a rule with a learning rate, got only what comes before one (clipping, "
             "decay): gradients as they are go uphill. Put a rule after it, as in "
@@ -117,7 +113,7 @@ def chain_update(
     params: Any = None,
     **extra: Any,
 ) -> tuple[Any, tuple[Any, ...]]:
-    """g ← uᵢ(g), first to last; each link is given of `extra` what it takes."""
+    """g ← uᵢ(g), first to last; of `extra` each link is given what it accepts."""
     if not isinstance(state, tuple) or len(state) != len(links):
         got = f"a tuple of {len(state)}" if type(state) is tuple else describe(state)
         raise ValueError(
@@ -145,12 +141,12 @@ def clip_by_global_norm(max_norm: ArrayLike) -> Optimizer:
 
     Raises ValueError where the norm is not above 0.
     """
-    number("clip_by_global_norm", "max_norm", max_norm, above=0)
-    return Optimizer(Partial(_init_link, max_norm=max_norm), clip_by_global_norm_update)
+    check_numbers("clip_by_global_norm", {"max_norm": max_norm}, max_norm=ABOVE_0)
+    return Optimizer(Partial(_init_clip, max_norm=max_norm), clip_by_global_norm_update)
 
 
-def _init_link(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return fresh(params, numbers)
+def _init_clip(params: chex.ArrayTree, max_norm: ArrayLike) -> RuleState:
+    return init_state(params, {"max_norm": max_norm})
 
 
 def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -181,8 +177,12 @@ def weight_decay(rate: ArrayLike) -> Optimizer:
 
     Raises ValueError for a rate that is negative or not finite, or where `update` is given no params.
     """
-    number("weight_decay", "rate", rate)
-    return Optimizer(Partial(_init_link, rate=rate), weight_decay_update)
+    check_numbers("weight_decay", {"rate": rate})
+    return Optimizer(Partial(_init_decay, rate=rate), weight_decay_update)
+
+
+def _init_decay(params: chex.ArrayTree, rate: ArrayLike) -> RuleState:
+    return init_state(params, {"rate": rate})
 
 
 def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -190,17 +190,17 @@ def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tup
     check_rule_state("weight_decay", state, {"rate"})
     if params is None:
         raise ValueError("weight_decay needs the parameters: optimizer.update(grads, state, params).")
-    check_same_tree("gradients", grads, "parameters", params)
+    check_like("gradients", params, grads)
     rate = state.hyperparameters["rate"]
 
-    def pulled(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:
-        return g if spared(path) else (g + rate * p).astype(g.dtype)
+    def pull(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:
+        return g if spared_by_name(path) else (g + rate * p).astype(g.dtype)
 
-    updates = jax.tree_util.tree_map_with_path(pulled, grads, params)
+    updates = jax.tree_util.tree_map_with_path(pull, grads, params)
     return updates, state._replace(step=state.step + 1)
 
 
-def spared(path: tuple[Any, ...]) -> str:
-    """The name by which what stands at this path of the parameters is spared from decay, or none."""
+def spared_by_name(path: tuple[Any, ...]) -> str:
+    """The name in this path of the parameters that spares it from decay, or an empty text."""
     names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
     return next((name for name in names if name in SPARED), "")

@@ -133,11 +133,11 @@ DECIDING = [fnn.accuracy, fnn.confusion_matrix]
 
 
 @pytest.mark.parametrize("metric", [*DECIDING, fnn.r2_score])
-def test_refuses_a_column_against_a_row_and_says_the_mend(metric):
-    mend = r"(?s)(?=.*\(4, 1\))(?=.*\(4,\)).*\[(:|\.\.\.), (None|0)\]"
+def test_refuses_a_column_against_a_row_and_says_the_fix(metric):
+    fix = r"(?s)(?=.*\(4, 1\))(?=.*\(4,\)).*\[(:|\.\.\.), (None|0)\]"
     for predictions, targets in ((COLUMN, ROW), (ROW, COLUMN)):
         targets = targets if metric is fnn.r2_score else targets.astype(int)
-        with pytest.raises(ValueError, match=mend):
+        with pytest.raises(ValueError, match=fix):
             metric(predictions, targets)
 
 
@@ -173,13 +173,13 @@ WRONG = {
         for what, given, error, *pieces in (
             ("ids for logits", (GUESSES, IDS), ValueError, "targets expected 0 or 1", "got 2 in row 1", "not their argmax"),
             ("ids in a column", (GUESSES[:, None], IDS[:, None]), ValueError, "got 2 in row 1, column 0", "not their argmax"),
-            ("no logits", (None, IDS), TypeError, "logits expected numbers", "got None"),
+            ("no logits", (None, IDS), TypeError, "predictions expected numbers", "got None"),
             ("no targets", (jnp.zeros((4, 3)), None), TypeError, "targets expected numbers", "got None"),
             ("text", (jnp.zeros((4, 3)), ["a", "b", "c", "a"]), TypeError, "targets expected numbers", "fnn.labels"),
         )
     },
     "r2_score without targets": (lambda: fnn.r2_score(ROW, None), TypeError, "r2_score: targets expected numbers", "got None"),
-    "r2_score of text": (lambda: fnn.r2_score(ROW, ["a"] * 4), TypeError, "r2_score: targets expected numbers", "got ['a'"),
+    "r2_score of text": (lambda: fnn.r2_score(ROW, ["a"] * 4), TypeError, "r2_score: targets expected numbers", "got 'a' in row 0"),
     "r2_score without predictions": (lambda: fnn.r2_score(None, ROW), TypeError, "r2_score: predictions expected numbers", "got None"),
 }  # fmt: skip
 

@@ -424,9 +424,9 @@ def test_refuses_a_chain_of_nothing_and_of_what_is_no_optimizer():
         chain(fnn.adam(), 0.1)
 
 
-def test_decay_after_the_rule_is_refused_with_the_mend():
+def test_decay_after_the_rule_is_refused_with_the_fix():
     with pytest.raises(
-        ValueError, match=r"link 1, weight_decay, stands after the rule, link 0.*chain\(weight_decay"
+        ValueError, match=r"link 1, weight_decay, comes after the rule, link 0.*chain\(weight_decay"
     ):
         fnn.chain(fnn.adam(), fnn.weight_decay(0.1))
 
@@ -434,12 +434,12 @@ def test_decay_after_the_rule_is_refused_with_the_mend():
 GD, ADAM, PARAMS = fnn.gradient_descent(), fnn.adam(), {"weight": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 STATE = fnn.start(fnn.dense(2), ADAM, jnp.ones((3, 2)), key=jax.random.key(0))
 MISTAKES = {  # what is done, pieces of the message
-    "two rules": (lambda: chain(GD, GD), ("link 1", "no second rule", "gradient_descent", "link 0", "uphill")),
+    "two rules": (lambda: chain(GD, GD), ("link 1", "expected one rule", "gradient_descent", "link 0", "uphill")),
     "two rules and a link": (lambda: chain(clip(1.0), ADAM, fnn.momentum()), ("link 2", "momentum", "link 1, adam")),
-    "a rule after a chain": (lambda: chain(chain(clip(1.0), ADAM), GD), ("link 1", "no second rule", "link 0, chain")),
-    "decay after a chain": (lambda: chain(chain(ADAM), decay(0.1)), ("link 1, weight_decay, stands after the rule",)),
-    "rates in an array": (lambda: fnn.adam(np.array([0.1, 0.2])), ("adam: learning_rate", "one number", "(2,)", "vmap")),
-    "a rate beyond float32": (lambda: fnn.adam(1e39), ("adam: learning_rate", "float32 can hold", "got 1e+39")),
+    "a rule after a chain": (lambda: chain(chain(clip(1.0), ADAM), GD), ("link 1", "expected one rule", "link 0, chain")),
+    "decay after a chain": (lambda: chain(chain(ADAM), decay(0.1)), ("link 1, weight_decay, comes after the rule",)),
+    "rates in an array": (lambda: fnn.adam(np.array([0.1, 0.2])), ("adam: learning_rate", "a number", "(2,)", "vmap")),
+    "a rate beyond float32": (lambda: fnn.adam(1e39), ("adam: learning_rate", "< ∞ in float32", "got 1e+39")),
     "a network to learn": (lambda: ADAM.init(fnn.dense(2)), ("a tree of arrays", "got dense(2)", "network.init(")),
     "a number to learn": (lambda: GD.init(5), ("a tree of arrays", "got 5", "fnn.trained(params)")),
     "a word to learn": (lambda: clip(1.0).init("p"), ("a tree of arrays", "got 'p'")),
