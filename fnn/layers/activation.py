@@ -1,9 +1,10 @@
-"""The derivatives of the activations, written out, looked up by function.
+"""The derivative of each activation, written out and found by its function.
 
 z what goes into an activation, a what comes out, δ the derivative of the cost with respect to a; a rule gives
 the derivative of the cost with respect to z.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -90,12 +91,20 @@ WHOLE: dict[Any, Callable[..., jax.Array]] = {
 }
 
 
-def through(function: Any) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None:
-    """The rule (δ, z, a) → ∂c/∂z of an activation with its options, or None where none is written."""
+def derivative_of(function: Any) -> Callable[..., Any] | None:
+    """The backward(params, x, y, δ) of an activation with its options, or None where none is written."""
     options = getattr(function, "keywords", {})
     inner = function if getattr(function, "args", ()) else getattr(function, "func", function)
     if inner in WHOLE:
-        return lambda delta, z, a: WHOLE[inner](delta, z, a, **options)
-    if inner in SLOPES:
-        return lambda delta, z, a: delta * SLOPES[inner](z, a, **options)
-    return None
+        return functools.partial(_whole_backward, WHOLE[inner], options)
+    return functools.partial(_slope_backward, SLOPES[inner], options) if inner in SLOPES else None
+
+
+def _slope_backward(slope: Any, options: Any, params: tuple[()], z: Any, a: Any, delta: Any) -> Any:
+    """δ ← δ ⊙ σ′(z)."""
+    return (), delta * slope(z, a, **options)  # (2)  δ ← δ ⊙ σ′(z)
+
+
+def _whole_backward(rule: Any, options: Any, params: tuple[()], z: Any, a: Any, delta: Any) -> Any:
+    """δ ← Jᵀδ, J the derivatives of each output with respect to each input."""
+    return (), rule(delta, z, a, **options)

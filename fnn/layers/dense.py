@@ -10,19 +10,22 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
 from fnn.guard.numbers import whole_number
-from fnn.guard.words import describe, name_of
-from fnn.network.layer import Layer, check_names, intern, layer
+from fnn.guard.words import Words, name_of, unexpected
+from fnn.network.intern import intern
+from fnn.network.layer import Layer, check_names, layer
 
 __all__ = ["dense"]
 
 
-HE_NORMAL = jax.nn.initializers.he_normal()  # made once: made anew it would be another description
+def he_normal(key: chex.PRNGKey, shape: Any, dtype: Any = None, out_sharding: Any = None) -> jax.Array:
+    """N(0, 2/in) without its tails: a function of this module, so that a network can be pickled."""
+    return jax.nn.initializers.he_normal()(key, shape, dtype, out_sharding)
 
 
 @intern
 def dense(
     features: int,
-    weight_init: Initializer = HE_NORMAL,
+    weight_init: Initializer = he_normal,
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Layer:
     """Every output a weighted sum of every input: y = xW + b.
@@ -41,14 +44,13 @@ def dense(
     """
     count = whole_number(features, 1)
     if count is None:
-        raise ValueError(
-            f"dense expected a whole number of output features, at least 1, got {describe(features)}: "
-            "for 64 of them fnn.dense(64)."
-        )
+        expected = "a whole number of output features, at least 1"
+        raise ValueError(unexpected("dense", expected, features, "For 64 of them fnn.dense(64)."))
     return layer(
         functools.partial(_dense_init, count, weight_init, bias_init),
         dense_forward,
         name=f"dense({count})",
+        backward=dense_backward,
     )
 
 
@@ -58,55 +60,54 @@ def _dense_init(
     _check(x)
     weight_key, bias_key = jax.random.split(key)
     return {
-        "weight": _begun("weight_init", weight_init, weight_key, (x.shape[-1], features)),
-        "bias": _begun("bias_init", bias_init, bias_key, (features,)),
+        "weight": _initial("weight_init", weight_init, weight_key, (x.shape[-1], features)),
+        "bias": _initial("bias_init", bias_init, bias_key, (features,)),
     }
 
 
-def _begun(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:
+def _initial(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:
     value = init(key, shape) if callable(init) else init
     if not isinstance(value, jax.Array) or value.shape != shape:
         got = f"shape {value.shape}" if isinstance(value, jax.Array) else repr(init)
         got = f"{name_of(init)}, which makes one: call it" if callable(value) else got
-        raise TypeError(
-            f"dense: {name} expected an initializer, (key, shape) → an array of shape {shape}, such as "
-            f"jax.nn.initializers.he_normal(); got {got}."
-        )
+        expected = f"an initializer, (key, shape) → an array of shape {shape}"
+        fix = "Such as jax.nn.initializers.he_normal()."
+        raise TypeError(unexpected(f"dense: {name}", expected, Words(got), fix))
     return value
 
 
 def dense_forward(params: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
-    """xW + b, the leading axes flattened into one matrix product."""
+    """y = xW + b."""
     check_names("dense", params, ("weight", "bias"))
     _check(x)
     weight, bias = params["weight"], params["bias"]
     if x.shape[-1] != weight.shape[0]:
-        raise ValueError(
-            f"dense expected {weight.shape[0]} features on the last axis (its weight is "
-            f"{weight.shape}), got {x.shape[-1]} in an input of shape {x.shape}. Give it the columns "
-            "it was initialised for, or initialise it again for these."
-        )
-    rows = x.reshape(-1, x.shape[-1]) @ weight + bias[None, :]
+        expected = f"{weight.shape[0]} features on the last axis (its weight is {weight.shape})"
+        got = Words(f"{x.shape[-1]} in an input of shape {x.shape}")
+        fix = "Give it the columns it was initialised for, or initialise it again for these."
+        raise ValueError(unexpected("dense", expected, got, fix))
+    rows = x.reshape(-1, x.shape[-1]) @ weight + bias[None, :]  # one matrix product for all leading axes
     return rows.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def dense_backward(params: Any, x: jax.Array, y: jax.Array, delta: jax.Array) -> tuple[Any, jax.Array]:
+    """∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ, δ ← δWᵀ."""
+    weight, shape = params["weight"], x.shape
+    x, delta = x.reshape(-1, weight.shape[0]), delta.reshape(-1, weight.shape[1])
+    grads = {"weight": x.T @ delta, "bias": delta.sum(0)}  # (3)  ∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ
+    delta_x = delta @ weight.T  # (4)  δ ← δWᵀ
+    return grads, delta_x.reshape(shape)
 
 
 def _check(x: Any) -> None:
     if not hasattr(x, "shape"):
-        raise TypeError(
-            f"dense expected one array of features, got a {type(x).__name__}. Take what it needs from "
-            "it in a plain function before this layer, or use fnn.parallel or fnn.wire."
-        )
-    if x.ndim == 0:
-        raise ValueError(
-            "dense expected features on the last axis, got a single number of shape (). "
-            "A single column of n rows goes in as x[:, None], of shape (n, 1)."
-        )
-    if x.shape[-1] == 0:
-        raise ValueError(
-            f"dense expected at least one feature on the last axis, got none in shape {x.shape}."
-        )
+        fix = "Take what it needs from it in a plain function before, or use fnn.parallel or fnn.wire."
+        raise TypeError(unexpected("dense", "one array of features", x, fix))
+    if x.ndim == 0 or x.shape[-1] == 0:
+        fix = "A single column of n rows goes in as x[:, None], of shape (n, 1)."
+        raise ValueError(unexpected("dense", "features on the last axis", Words(f"shape {x.shape}"), fix))
     if not jnp.issubdtype(x.dtype, jnp.floating):
+        fix = "Quantities go in as x.astype('float32'), categories as fnn.one_hot(ids, classes)."
         raise ValueError(
-            f"dense expected floating-point features, got {x.dtype} of shape {x.shape}. Quantities go in "
-            "as x.astype('float32'), categories as fnn.one_hot(ids, classes)."
+            unexpected("dense", "floating-point features", Words(f"{x.dtype} of shape {x.shape}"), fix)
         )

@@ -6,8 +6,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from fnn.guard.words import describe
-from fnn.network.layer import Layer, intern, layer, no_parameters
+from fnn.guard.words import unexpected
+from fnn.network.intern import intern
+from fnn.network.layer import Layer, layer, no_parameters
 
 __all__ = ["dropout"]
 
@@ -28,21 +29,27 @@ def dropout(rate: float) -> Layer:
     Raises ValueError where the rate is not in [0, 1).
     """
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise ValueError(
-            f"dropout expected the share of units to drop, 0 ≤ rate < 1, got {describe(rate)}. "
-            "(It is the share dropped, not the share kept.)"
-        )
+        fix = "(It is the share dropped, not the share kept.)"
+        raise ValueError(unexpected("dropout", "the share of units to drop, 0 ≤ rate < 1", rate, fix))
     return layer(
         no_parameters,
         dropout_forward,
         functools.partial(_dropout_forward_train, rate),
         name=f"dropout({rate})",
+        backward=dropout_backward,
     )
 
 
 def dropout_forward(params: tuple[()], x: jax.Array) -> jax.Array:
     """x as it is."""
     return x
+
+
+def dropout_backward(
+    params: tuple[()], x: jax.Array, y: jax.Array, delta: jax.Array
+) -> tuple[tuple[()], jax.Array]:
+    """δ as it is: the trained layer drops nothing."""
+    return (), delta
 
 
 def _dropout_forward_train(

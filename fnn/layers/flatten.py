@@ -5,8 +5,10 @@ import math
 
 import jax
 
-from fnn.guard.words import describe
-from fnn.network.layer import Layer, intern, layer, no_parameters
+from fnn.guard.numbers import whole_number
+from fnn.guard.words import unexpected
+from fnn.network.intern import intern
+from fnn.network.layer import Layer, layer, no_parameters
 
 __all__ = ["flatten"]
 
@@ -22,12 +24,15 @@ def flatten(axes: int) -> Layer:
 
     Raises ValueError where `axes` is no positive integer, or the input has fewer axes.
     """
-    if isinstance(axes, bool) or not isinstance(axes, int) or axes < 1:
-        raise ValueError(
-            f"flatten expected how many of the last axes to join, at least 1, got {describe(axes)}: "
-            "flatten(2) for images of height and width, flatten(3) with channels."
-        )
-    return layer(no_parameters, functools.partial(flatten_forward, axes), name=f"flatten({axes})")
+    if whole_number(axes, 1) is None:
+        fix = "flatten(2) for images of height and width, flatten(3) with channels."
+        raise ValueError(unexpected("flatten", "how many of the last axes to join, at least 1", axes, fix))
+    return layer(
+        no_parameters,
+        functools.partial(flatten_forward, axes),
+        name=f"flatten({axes})",
+        backward=flatten_backward,
+    )
 
 
 def flatten_forward(axes: int, params: tuple[()], x: jax.Array) -> jax.Array:
@@ -38,3 +43,10 @@ def flatten_forward(axes: int, params: tuple[()], x: jax.Array) -> jax.Array:
         raise ValueError(f"flatten({axes}) expected at least {axes} axes, got shape {x.shape}.")
     kept = x.ndim - axes
     return x.reshape(*x.shape[:kept], math.prod(x.shape[kept:]))
+
+
+def flatten_backward(
+    params: tuple[()], x: jax.Array, y: jax.Array, delta: jax.Array
+) -> tuple[tuple[()], jax.Array]:
+    """δ in the shape of x."""
+    return (), delta.reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Layers into networks: each combinator takes layers and returns a layer."""
+"""Layers one after the other: each combinator takes layers and returns a layer."""
 
 import functools
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from fnn.guard.words import shapes
-from fnn.network.layer import Forward, Layer, as_layer, check_names, check_train_key, inside, intern, layer
-from fnn.network.parameters import check_branches
+from fnn.network.intern import as_layer, intern
+from fnn.network.layer import Forward, Layer, check_train_key, layer, name_errors
 
-__all__ = ["parallel", "residual", "serial"]
+__all__ = ["residual", "serial"]
 
 
 # One after the other ---------------------------------------------------------------------------
@@ -30,17 +30,20 @@ def serial(*layers: Layer | Forward) -> Layer:
 
     Raises LayerError, a ValueError, that names the layer, whatever goes wrong inside one.
     """
-    parts = _as_layers("serial", layers)
+    parts = as_layers("serial", layers)
     return layer(
         functools.partial(_serial_init, parts),
         functools.partial(serial_forward, parts),
         functools.partial(_serial_forward_train, parts),
         name="serial",
         parts=parts,
+        inside=functools.partial(_serial_inside, parts),
+        backward=functools.partial(_serial_backward, parts),
     )
 
 
-def _as_layers(name: str, layers: tuple[Layer | Forward, ...]) -> tuple[Layer, ...]:
+def as_layers(name: str, layers: tuple[Layer | Forward, ...]) -> tuple[Layer, ...]:
+    """The parts of a combinator, at least one."""
     if not layers:
         raise ValueError(f"{name}() holds no layers: give at least one, as in {name}(fnn.dense(10)).")
     return tuple(as_layer(part, name) for part in layers)
@@ -49,7 +52,7 @@ def _as_layers(name: str, layers: tuple[Layer | Forward, ...]) -> tuple[Layer, .
 def _serial_init(parts: tuple[Layer, ...], key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
     params = []
     for place, (part, part_key) in enumerate(zip(parts, jax.random.split(key, len(parts)))):
-        with inside(f"layer {place}", part, x):
+        with name_errors(f"layer {place}", part, x):
             params.append(part.init(part_key, x))
             x = jax.eval_shape(part.forward, params[-1], x)
     return tuple(params)
@@ -57,8 +60,8 @@ def _serial_init(parts: tuple[Layer, ...], key: chex.PRNGKey, x: chex.ArrayTree)
 
 def serial_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> chex.ArrayTree:
     """x ← fᵢ(x), first to last."""
-    for place, (part, own) in enumerate(paired(parts, params)):
-        with inside(f"layer {place}", part, x):
+    for place, (part, own) in enumerate(pair_up(parts, params)):
+        with name_errors(f"layer {place}", part, x):
             x = part.forward(own, x)
     return x
 
@@ -68,14 +71,32 @@ def _serial_forward_train(
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     check_train_key(key)
     moved = []
-    for place, (part, own) in enumerate(paired(parts, params)):
-        with inside(f"layer {place}", part, x):
+    for place, (part, own) in enumerate(pair_up(parts, params)):
+        with name_errors(f"layer {place}", part, x):
             x, own = part.forward_train(own, x, jax.random.fold_in(key, place))
             moved.append(own)
     return x, tuple(moved)
 
 
-def paired(parts: tuple[Layer, ...], params: Any) -> Iterator[tuple[Layer, Any]]:
+def _serial_inside(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> list[Any]:
+    handed = []
+    for place, (part, own) in enumerate(pair_up(parts, params)):
+        handed.append((f"layer {place}", part, own, x))
+        with name_errors(f"layer {place}", part, x):
+            x = part.forward(own, x)
+    return handed
+
+
+def _serial_backward(parts: tuple[Layer, ...], params: Any, x: Any, y: Any, delta: Any, pull: Any) -> Any:
+    """The chain rule through a series: δ goes from the last layer to the first."""
+    grads = []
+    for handed in reversed(_serial_inside(parts, params, x)):
+        own, delta = pull(*handed, delta)
+        grads.append(own)
+    return tuple(reversed(grads)), delta
+
+
+def pair_up(parts: tuple[Layer, ...], params: Any) -> Iterator[tuple[Layer, Any]]:
     """Each layer with its parameters; refuses those of another network."""
     if not isinstance(params, tuple) or len(params) != len(parts):
         if hasattr(params, "params"):
@@ -104,29 +125,37 @@ def residual(*layers: Layer | Forward) -> Layer:
 
     Raises ValueError where the layers change the shape.
     """
-    parts = _as_layers("residual", layers)
+    parts = as_layers("residual", layers)
     return layer(
         functools.partial(_serial_init, parts),
         functools.partial(residual_forward, parts),
         functools.partial(_residual_forward_train, parts),
         name="residual",
         parts=parts,
+        inside=functools.partial(_serial_inside, parts),
+        backward=functools.partial(_residual_backward, parts),
     )
 
 
 def residual_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> chex.ArrayTree:
     """x + f(x)."""
-    return added(x, serial_forward(parts, params, x))
+    return add_input(x, serial_forward(parts, params, x))
 
 
 def _residual_forward_train(
     parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     y, moved = _serial_forward_train(parts, params, x, key)
-    return added(x, y), moved
+    return add_input(x, y), moved
 
 
-def added(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
+def _residual_backward(parts: tuple[Layer, ...], params: Any, x: Any, y: Any, delta: Any, pull: Any) -> Any:
+    """Through a sum, y = x + f(x): δ goes both ways, and comes back as δ + δ_f."""
+    grads, through_layers = _serial_backward(parts, params, x, y, delta, pull)
+    return grads, jax.tree.map(jnp.add, delta, through_layers)
+
+
+def add_input(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
     """x + y, of one shape."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(
@@ -134,91 +163,3 @@ def added(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
             f"{shapes(x)} and returned {shapes(y)}. Let the last layer return the input's width."
         )
     return jax.tree.map(jnp.add, x, y)
-
-
-# Side by side ----------------------------------------------------------------------------------
-
-
-@intern
-def parallel(*same_input: Layer | Forward, **by_key: Layer | Forward) -> Layer:
-    """Layers side by side, for the same input or each for its own.
-
-        parallel(f, g):      x ↦ (f(x), g(x))
-        parallel(a=f, b=g):  {a: x, b: z} ↦ {a: f(x), b: g(z)}
-
-    >>> both = parallel(jnp.min, jnp.max)
-    >>> both.forward(((), ()), jnp.array([1.0, 2.0]))
-    (Array(1., dtype=float32), Array(2., dtype=float32))
-
-    Raises ValueError for a mixture of the two forms, or where the input has other keys.
-    """
-    if same_input and by_key:
-        raise ValueError(
-            "parallel takes layers for the same input, parallel(f, g), or layers by key, "
-            "parallel(a=f, b=g), not both: nest one in the other."
-        )
-    names = tuple(sorted(by_key))
-    check_branches("parallel", names)
-    parts = _as_layers("parallel", same_input or tuple(by_key[name] for name in names))
-    return layer(
-        functools.partial(_parallel_init, parts, names),
-        functools.partial(parallel_forward, parts, names),
-        functools.partial(_parallel_forward_train, parts, names),
-        name=f"parallel({', '.join(names)})" if names else "parallel",
-        parts=parts,
-    )
-
-
-def branches(parts: tuple[Layer, ...], names: tuple[str, ...], x: Any) -> list[tuple[str, Layer, Any]]:
-    """Each branch's place, layer and input."""
-    if not names:
-        return [(f"branch {i}", part, x) for i, part in enumerate(parts)]
-    if not isinstance(x, dict) or set(x) != set(names):
-        got = f"a dict of {sorted(x)}" if isinstance(x, dict) else f"an input of {shapes(x)}"
-        raise ValueError(f"parallel by key expected a dict of {sorted(names)}, got {got}.")
-    return [(f"branch '{name}'", part, x[name]) for name, part in zip(names, parts)]
-
-
-def joined(names: tuple[str, ...], values: list[Any]) -> Any:
-    """What the branches gave: a dict by name, or a tuple."""
-    return dict(zip(names, values)) if names else tuple(values)
-
-
-def separated(parts: tuple[Layer, ...], names: tuple[str, ...], params: Any) -> list[Any]:
-    """The parameters of each branch; refuses those of another network."""
-    if not names:
-        return [own for _, own in paired(parts, params)]
-    check_names("parallel", params, names)
-    return [params[name] for name in names]
-
-
-def _parallel_init(parts: Any, names: Any, key: chex.PRNGKey, x: Any) -> chex.ArrayTree:
-    params = []
-    keys = jax.random.split(key, len(parts))
-    for (place, part, value), part_key in zip(branches(parts, names, x), keys):
-        with inside(place, part, value):
-            params.append(part.init(part_key, value))
-    return joined(names, params)
-
-
-def parallel_forward(parts: Any, names: Any, params: Any, x: Any) -> chex.ArrayTree:
-    """yᵢ = fᵢ(x), or fᵢ(xᵢ) by key."""
-    values = []
-    for (place, part, value), own in zip(branches(parts, names, x), separated(parts, names, params)):
-        with inside(place, part, value):
-            values.append(part.forward(own, value))
-    return joined(names, values)
-
-
-def _parallel_forward_train(
-    parts: Any, names: Any, params: Any, x: Any, key: chex.PRNGKey
-) -> tuple[chex.ArrayTree, chex.ArrayTree]:
-    check_train_key(key)
-    values, moved = [], []
-    together = zip(branches(parts, names, x), separated(parts, names, params))
-    for i, ((place, part, value), own) in enumerate(together):
-        with inside(place, part, value):
-            y, own = part.forward_train(own, value, jax.random.fold_in(key, i))
-            values.append(y)
-            moved.append(own)
-    return joined(names, values), joined(names, moved)

@@ -2,21 +2,17 @@
 
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, NamedTuple
 
 import chex
 import jax
-import numpy as np
 
 from fnn.guard.numbers import is_key
-from fnn.guard.words import describe, name_of, shapes
+from fnn.guard.words import describe, shapes, unexpected
+from fnn.network.pickling import from_names, to_names
 
 __all__ = ["Layer", "LayerError", "layer"]
-
-
-P = ParamSpec("P")
 
 
 Forward = Callable[..., Any]
@@ -29,7 +25,12 @@ class Layer(NamedTuple):
         forward(params, x)           → y           what the trained layer does: deterministic
         forward_train(params, x, key) → y, params  what it does while it learns
 
-    `parts` are the layers inside, so that a network can be walked. Build one with `fnn.layer`.
+        inside(params, x)            → [(place, layer, params, x), …]   what it hands to the layers in it
+        backward(params, x, y, δ)    → grads, δ_x      its derivative by hand, δ = ∂c/∂y
+
+    `parts` are the layers inside; `inside` says what they are given, so that any network can be walked.
+    A layer with parts has backward(params, x, y, δ, pull): pull(place, layer, params, x, δ) → grads, δ_x
+    passes δ through one of them. Without `backward`, `jax.vjp` serves. Build one with `fnn.layer`.
     """
 
     init: Forward
@@ -37,16 +38,34 @@ class Layer(NamedTuple):
     forward_train: Forward
     name: str
     parts: tuple["Layer", ...] = ()
+    inside: Forward | None = None
+    backward: Forward | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, tuple(map(to_names, self))
 
     def __repr__(self) -> str:
         return self.name
 
 
+def _unpickle(*fields: Any) -> Layer:
+    """The same layer each time that it is read from the same bytes, so that it compiles once."""
+    try:
+        return _restore(repr(fields), fields)  # repr tells 1 from 1.0, which are equal
+    except TypeError:  # an array is bound to a function
+        return _restore.__wrapped__("", fields)
+
+
+@functools.lru_cache(maxsize=1024)
+def _restore(words: str, fields: tuple[Any, ...]) -> Layer:
+    return Layer(*map(from_names, fields))
+
+
 class LayerError(ValueError):
-    """What went wrong inside a network; `path` names the layers from the outermost in."""
+    """An error inside a network; `path` names the layers from the outermost in."""
 
     def __init__(self, path: tuple[str, ...], reason: str) -> None:
-        """`path › path: reason` is the message."""
+        """The message is `path › path: reason`."""
         super().__init__(path, reason)
         self.path, self.reason = path, reason
 
@@ -55,8 +74,8 @@ class LayerError(ValueError):
 
 
 @contextlib.contextmanager
-def inside(place: str, part: Layer, x: chex.ArrayTree) -> Iterator[None]:
-    """Name the layer in whatever goes wrong while it works on `x`."""
+def name_errors(place: str, part: Layer, x: chex.ArrayTree) -> Iterator[None]:
+    """Name the layer in an error raised while it works on `x`, beside the error's own type and words."""
     here = f"{place}, {part.name}"
     try:
         yield
@@ -64,6 +83,8 @@ def inside(place: str, part: Layer, x: chex.ArrayTree) -> Iterator[None]:
         raise LayerError((here, *error.path), error.reason) from error.__cause__ or error
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         reason = str(error).strip()
+        if not isinstance(error, ValueError) and not is_plain(part):
+            reason = f"{type(error).__name__}: {reason}"
         if is_plain(part):
             reason = (
                 f"this plain function could not take its input of {shapes(x)}: "
@@ -83,41 +104,48 @@ def layer(
     *,
     name: str,
     parts: tuple[Layer, ...] = (),
+    inside: Forward | None = None,
+    backward: Forward | None = None,
 ) -> Layer:
-    """Make a layer from its functions; without `forward_train` it learns as it works.
+    """Make a layer from its functions; without `forward_train` it does the same while it learns.
 
         init(key, x) → params     forward(params, x) → y     forward_train(params, x, key) → y, params
+        backward(params, x, y, δ) → grads, δ_x               δ = ∂c/∂y, and δ_x = ∂c/∂x
 
     Its `init` is compiled, and takes shapes for `x` as well as arrays. Bind options with
-    `functools.partial` to functions of a module, so that equal descriptions are equal.
+    `functools.partial` to functions of a module, so that equal descriptions are equal. `backward` is the
+    derivative by hand: `fnn.backprop` uses it, `fnn.check_gradients(layer, params, x)` checks it. A layer
+    with `parts` says with `inside` what it hands to them, see `fnn.Layer` and examples/new_layer.py.
 
     >>> def init(key, x):
     ...     return {"scale": jax.numpy.ones(x.shape[-1])}
     >>> def forward(params, x):
     ...     return params["scale"] * x
-    >>> stretch = layer(init, forward, name="stretch")
+    >>> def backward(params, x, y, delta):
+    ...     return {"scale": (delta * x).sum(0)}, delta * params["scale"]
+    >>> stretch = layer(init, forward, name="stretch", backward=backward)
     >>> stretch.init(jax.random.key(0), jax.ShapeDtypeStruct((4, 2), "float32"))
     {'scale': Array([1., 1.], dtype=float32)}
     """
     if forward_train is None:
-        forward_train = functools.partial(_as_when_trained, forward)
-    _check_functions(init=init, forward=forward, forward_train=forward_train)
-    return Layer(functools.partial(_initialise, init), forward, forward_train, name, parts)
+        forward_train = functools.partial(_train_as_forward, forward)
+    _check_functions(
+        init=init, forward=forward, forward_train=forward_train, inside=inside, backward=backward
+    )
+    return Layer(functools.partial(_initialise, init), forward, forward_train, name, parts, inside, backward)
 
 
 def _check_functions(**functions: Any) -> None:
     """Refuse what cannot be called, where the layer is written rather than where it is used."""
     for name, function in functions.items():
-        if not callable(function):
-            raise TypeError(
-                f"layer: {name} expected a function, got {describe(function)}. fnn.dense shows how."
-            )
+        if not callable(function) and not (function is None and name in ("inside", "backward")):
+            raise TypeError(unexpected(f"layer: {name}", "a function", function, "fnn.dense shows how."))
 
 
 def check_train_key(key: Any) -> None:
     """Refuse what is no key at all: a seed, or None."""
     if not hasattr(key, "dtype"):
-        raise TypeError(f"forward_train(params, x, key) expected jax.random.key(seed), got {describe(key)}.")
+        raise TypeError(unexpected("forward_train(params, x, key)", "jax.random.key(seed)", key))
 
 
 def check_names(layer: str, params: Any, names: Iterable[str]) -> None:
@@ -130,7 +158,7 @@ def check_names(layer: str, params: Any, names: Iterable[str]) -> None:
         )
 
 
-def _as_when_trained(
+def _train_as_forward(
     forward: Forward, params: chex.ArrayTree, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     return forward(params, x), params
@@ -138,10 +166,8 @@ def _as_when_trained(
 
 def _initialise(init: Forward, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
     if not is_key(key):
-        swapped = " Are key and x swapped?" if is_key(x) else ""
-        raise TypeError(
-            f"init(key, x) expected jax.random.key(seed) for its key, got {describe(key)}.{swapped}"
-        )
+        swapped = "Are key and x swapped?" if is_key(x) else ""
+        raise TypeError(unexpected("init(key, x)", "jax.random.key(seed) for its key", key, swapped))
     leaves, structure = jax.tree.flatten(x)
     if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves) or not leaves:
         got = repr(x) if len(repr(x)) < 100 else describe(x)
@@ -162,23 +188,14 @@ def _compiled_init(init: Any, structure: Any, leaves: tuple[Any, ...], key: chex
 # Plain functions ---------------------------------------------------------------------------------
 
 
-def as_layer(part: object, combinator: str) -> Layer:
-    """A layer as it is; a plain function `x → y` as a layer without parameters."""
-    if isinstance(part, Layer):
-        return part
-    if getattr(getattr(part, "func", part), "makes_a_layer", False):
-        raise TypeError(f"{combinator}: {name_of(part)} makes a layer: call it, as in {name_of(part)}(…).")
-    if not callable(part):
-        raise TypeError(
-            f"{combinator} expected a layer or a function x → y such as jax.nn.relu, got {describe(part)}. "
-            "Give layers one by one."
-        )
-    return _plain(part)
-
-
 def is_plain(part: Layer) -> bool:
-    """Whether a layer is a plain function (which then stands in `part.forward.args[0]`)."""
+    """Whether a layer is a plain function."""
     return getattr(part.forward, "func", None) is call_plain
+
+
+def plain_function(part: Layer) -> Forward | None:
+    """The function that a layer was made of, None where it is more than a plain function."""
+    return part.forward.args[0] if isinstance(part.forward, functools.partial) and is_plain(part) else None
 
 
 def call_plain(function: Forward, params: tuple[()], x: chex.ArrayTree) -> Any:
@@ -189,61 +206,3 @@ def call_plain(function: Forward, params: tuple[()], x: chex.ArrayTree) -> Any:
 def no_parameters(key: chex.PRNGKey, x: chex.ArrayTree) -> tuple[()]:
     """The init of a layer that has none."""
     return ()
-
-
-# Equal descriptions are the same layer -------------------------------------------------------------
-
-
-def intern(factory: Callable[P, Layer]) -> Callable[P, Layer]:
-    """Let a factory give the same layer for the same description, so that it compiles once.
-
-    Arguments count by value: `dense(64)` is `dense(features=64)`, and a `functools.partial` is its
-    function and its options. A lambda or an initializer made anew is a new description.
-    """
-    signature = inspect.signature(factory)
-    made: dict[Any, Layer] = {}
-
-    @functools.wraps(factory)
-    def make(*args: P.args, **kwargs: P.kwargs) -> Layer:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            takes = ", ".join(signature.parameters)
-            raise TypeError(
-                f"{factory.__name__} takes ({takes}): {error}. An activation is a layer of its own, as in "
-                "fnn.serial(fnn.dense(8), jax.nn.relu)."
-            ) from None
-        bound.apply_defaults()
-        for name, value in bound.arguments.items():
-            bound.arguments[name] = value.item() if isinstance(value, np.generic) else value
-        key = tuple(_identity(v, f"{factory.__name__}: {k}") for k, v in bound.arguments.items())
-        if key not in made:
-            made.setdefault(key, factory(*bound.args, **bound.kwargs))  # two threads get the same layer
-        return made[key]
-
-    make.makes_a_layer = True  # type: ignore[attr-defined]
-    return make
-
-
-def _identity(value: Any, where: str) -> Any:
-    """What a described argument is equal to; refuses what has no identity, and says which."""
-    if isinstance(value, functools.partial):
-        named = tuple((k, _identity(v, f"{where}, {k}")) for k, v in sorted(value.keywords.items()))
-        return "partial", _identity(value.func, where), _identity(value.args, where), named
-    if type(value) is tuple:
-        return tuple(_identity(v, f"{where}[{i}]") for i, v in enumerate(value))
-    if type(value) is dict:  # branches, parts: the names decide, not their order
-        return tuple((k, _identity(v, f"{where}, {k}")) for k, v in sorted(value.items()))
-    try:
-        hash(value)
-    except TypeError:
-        raise TypeError(
-            f"{where} is a {type(value).__name__}, which cannot describe a layer: use numbers, tuples, "
-            "functions and layers, these one by one; arrays belong in the parameters."
-        ) from None
-    return type(value), value
-
-
-@intern
-def _plain(function: Forward) -> Layer:
-    return layer(no_parameters, functools.partial(call_plain, function), name=name_of(function))

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from fnn.guard.words import describe, shapes
-from fnn.network.layer import Forward, Layer, as_layer, check_names, inside, intern, layer
+from fnn.guard.numbers import whole_number
+from fnn.guard.words import Words, shapes, unexpected
+from fnn.network.intern import as_layer, intern
+from fnn.network.layer import Forward, Layer, check_names, layer, name_errors
 from fnn.network.parameters import merge, statistics, untrained
 
 __all__ = ["freeze", "precision", "repeat"]
@@ -31,10 +33,8 @@ def repeat(times: int, part: Layer | Forward) -> Layer:
 
     Raises ValueError where `times` is no positive integer or the layer changes the shape.
     """
-    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise ValueError(
-            f"repeat expected a whole number of times, at least 1, and a layer; got {describe(times)}."
-        )
+    if whole_number(times, 1) is None:
+        raise ValueError(unexpected("repeat", "a whole number of times, at least 1, and a layer", times))
     inner = as_layer(part, "repeat")
     return layer(
         functools.partial(_repeat_init, times, inner),
@@ -42,11 +42,12 @@ def repeat(times: int, part: Layer | Forward) -> Layer:
         functools.partial(_repeat_forward_train, times, inner),
         name=f"repeat({times})",
         parts=(inner,),
+        inside=functools.partial(_repeat_inside, inner),
     )
 
 
 def _repeat_init(times: int, part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
-    with inside("each layer", part, x):
+    with name_errors("each layer", part, x):
         return jax.vmap(lambda one: part.init(one, x))(jax.random.split(key, times))
 
 
@@ -54,10 +55,15 @@ def repeat_forward(times: int, part: Layer, params: chex.ArrayTree, x: chex.Arra
     """x ← f(x; θᵢ), as a scan over i."""
 
     def turn(x: Any, own: Any) -> tuple[Any, None]:
-        with inside("each layer", part, x):
+        with name_errors("each layer", part, x):
             return _kept_shape(x, part.forward(own, x)), None
 
     return jax.lax.scan(turn, _as_it_goes_on(times, part, params, x), params, length=times)[0]
+
+
+def _repeat_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
+    first = jax.tree.map(lambda stack: stack[0], params)  # the others are given what it returns
+    return [("each layer", part, first, x)]
 
 
 def _repeat_forward_train(
@@ -65,7 +71,7 @@ def _repeat_forward_train(
 ) -> tuple[Any, Any]:
     def turn(x: Any, own_and_place: Any) -> tuple[Any, Any]:
         own, place = own_and_place
-        with inside("each layer", part, x):
+        with name_errors("each layer", part, x):
             y, moved = part.forward_train(own, x, jax.random.fold_in(key, place))
             return _kept_shape(x, y), untrained(moved)  # the rest would be copied every step
 
@@ -82,7 +88,7 @@ def _as_it_goes_on(times: int, part: Layer, params: Any, x: chex.ArrayTree) -> A
                 f"repeat({times}) expected parameters with a leading axis of {times}, got shape {leaf.shape} "
                 f"at params{jax.tree_util.keystr(path)}: are these the parameters of another network?"
             )
-    with inside("each layer", part, x):
+    with name_errors("each layer", part, x):
         first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
         y = _kept_shape(x, jax.eval_shape(part.forward, first, x))
     return jax.tree.map(lambda old, new: jnp.asarray(old, new.dtype), x, y)
@@ -117,19 +123,24 @@ def freeze(part: Layer | Forward) -> Layer:
         functools.partial(freeze_forward, inner),
         name="freeze",
         parts=(inner,),
+        inside=functools.partial(_freeze_inside, inner),
     )
 
 
 def _freeze_init(part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
-    with inside("frozen", part, x):
+    with name_errors("frozen", part, x):
         return {"frozen": part.init(key, x)}
 
 
 def freeze_forward(part: Layer, params: Any, x: chex.ArrayTree) -> Any:
     """f(x), with no gradient to its parameters."""
     check_names("freeze", params, ("frozen",))
-    with inside("frozen", part, x):
+    with name_errors("frozen", part, x):
         return part.forward(jax.lax.stop_gradient(params["frozen"]), x)
+
+
+def _freeze_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
+    return [("frozen", part, params["frozen"], x)]
 
 
 # In another precision --------------------------------------------------------------------------
@@ -147,9 +158,8 @@ def precision(part: Layer | Forward, dtype: DTypeLike) -> Layer:
     Array([1.], dtype=float32)
     """
     if not _is_floating(dtype):
-        raise ValueError(
-            f"precision expected a floating-point type such as jnp.bfloat16 after the layer, got {dtype!r}."
-        )
+        expected = "a floating-point type such as jnp.bfloat16 after the layer"
+        raise ValueError(unexpected("precision", expected, Words(repr(dtype))))
     inner = as_layer(part, "precision")
     return layer(
         functools.partial(_precision_init, inner),
@@ -157,6 +167,7 @@ def precision(part: Layer | Forward, dtype: DTypeLike) -> Layer:
         functools.partial(_precision_forward_train, inner, dtype),
         name=f"precision({jnp.dtype(dtype).name})",
         parts=(inner,),
+        inside=functools.partial(_precision_inside, inner, dtype),
     )
 
 
@@ -168,21 +179,25 @@ def _is_floating(dtype: Any) -> bool:
 
 
 def _precision_init(part: Layer, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
-    with inside("inner", part, x):
+    with name_errors("inner", part, x):
         return part.init(key, x)
 
 
 def precision_forward(part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree) -> Any:
     """f(x) computed in dtype."""
-    with inside("inner", part, x):
+    with name_errors("inner", part, x):
         usual = jax.eval_shape(part.forward, params, x)
         return _cast_like(usual, part.forward(_narrow(params, dtype), _cast(x, dtype)))
+
+
+def _precision_inside(part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree) -> list[Any]:
+    return [("inner", part, _narrow(params, dtype), _cast(x, dtype))]
 
 
 def _precision_forward_train(
     part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree, key: chex.PRNGKey
 ) -> tuple[Any, Any]:
-    with inside("inner", part, x):
+    with name_errors("inner", part, x):
         usual = jax.eval_shape(part.forward, params, x)
         y, moved = part.forward_train(_narrow(params, dtype), _cast(x, dtype), key)
         return _cast_like(usual, y), merge(statistics(moved), params)

@@ -13,14 +13,14 @@ UNTRAINED = frozenset({"frozen", "statistics"})
 
 
 def trained(params: chex.ArrayTree) -> Any:
-    """The part that learns: None stands in place of what is under `statistics` or `frozen`.
+    """The part that learns: None in the place of what is under `statistics` or `frozen`.
 
-    Gradients, optimizers and penalties see this part only: merge(trained(params), params) = params.
+    Gradients, optimizers and penalties see only this part: merge(trained(params), params) = params.
 
     >>> trained({"weight": 1.0, "statistics": {"mean": 2.0}})
     {'statistics': {'mean': None}, 'weight': 1.0}
     """
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: None if _is_untrained(path) else leaf, params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: None if is_untrained(path) else leaf, params)
 
 
 def merge(trained: Any, params: chex.ArrayTree) -> Any:
@@ -66,7 +66,7 @@ def _is_none(value: Any) -> bool:
 
 def untrained(params: chex.ArrayTree) -> Any:
     """The rest of `trained`."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if _is_untrained(path) else None, params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if is_untrained(path) else None, params)
 
 
 def statistics(params: chex.ArrayTree) -> Any:
@@ -85,7 +85,8 @@ def check_branches(combinator: str, names: tuple[str, ...]) -> None:
         )
 
 
-def _is_untrained(path: tuple[Any, ...]) -> bool:
+def is_untrained(path: tuple[Any, ...]) -> bool:
+    """Whether a parameter at this path is not trained."""
     return _stands_under(path, UNTRAINED)
 
 

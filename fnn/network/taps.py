@@ -1,4 +1,4 @@
-"""Which layer's output is the first that is not finite: a network gone through with numbers, not compiled."""
+"""Which layer's output is the first that is not finite: a network run with numbers, not compiled."""
 
 import functools
 import itertools
@@ -17,13 +17,13 @@ __all__: list[str] = []
 Tap = Callable[[Any], Any]  # an output, looked at
 
 
-Run = Callable[[Layer], Any]  # the network, gone through
+Run = Callable[[Layer], Any]  # the network, run once
 
 
 class Hit(NamedTuple):
-    """An output that is not finite: the how manyth that was looked at, of which layer, and what is in it.
+    """An output that is not finite: its number in the order of computation, its layer, and what was found.
 
-    `is_mask` says that all of it that is not finite is −∞: so masks are written, and so some overflow.
+    `is_mask` says that every number in it that is not finite is −∞: so masks are written, and some overflow.
     """
 
     place: int
@@ -40,6 +40,18 @@ def first_bad(network: Layer, run: Run) -> Hit | None:
     with jax.disable_jit():  # each step of a scan is then made in Python: it may take its time
         inner, _ = _first_without_masks(network, run)
     return inner or hit
+
+
+def path_inside(layer: Layer, params: Any, x: Any) -> tuple[str, ...]:
+    """The layers down to the innermost whose output is not finite, by what each layer says is `inside` it.
+
+    It also goes into a combinator whose parts are out of reach of the taps, in the closures of its functions.
+    """
+    for place, part, own, given in layer.inside(params, x) if layer.inside else ():
+        y = part.forward(own, given)
+        if any(map(not_finite_in, jax.tree.leaves(y))):
+            return (f"{place}, {part.name}", *path_inside(part, own, given))
+    return ()
 
 
 def _first_without_masks(network: Layer, run: Run) -> tuple[Hit | None, bool]:

@@ -1,87 +1,63 @@
-"""Walking a network: what each combinator hands to the layers inside it."""
+"""Walking a network: what each layer hands to the layers inside it."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
-from fnn.network.compose import branches, parallel_forward, residual_forward, serial_forward
 from fnn.network.layer import Layer
-from fnn.network.modify import freeze_forward, precision_forward, repeat_forward
-from fnn.network.wire import first_inputs, wire_forward
+from fnn.network.parameters import is_untrained
 
 __all__: list[str] = []
 
+Path = tuple[Any, ...]
 
-class Child(NamedTuple):
-    """A layer inside another: where it stands, its own parameters, and what it is given."""
+
+class Part(NamedTuple):
+    """A layer inside another: its place, its own parameters and what it is given, as shapes.
+
+    `origins` says for each array of its own where it is in the outer layer's parameters; None for one that
+    was computed from them.
+    """
 
     place: str
     layer: Layer
     params: Any
     x: Any
+    origins: tuple[Path | None, ...]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the outer layer keeps all of its parameters from training."""
+        return bool(self.origins) and all(path and is_untrained(path) for path in self.origins)
 
 
-def is_made_by(part: Layer, forward: Callable[..., Any]) -> bool:
-    """Whether this function, whatever its options, is the layer's forward."""
-    return getattr(part.forward, "func", part.forward) is forward
+def parts_inside(layer: Layer, params: Any, x: Any) -> list[Part]:
+    """The layers inside a layer, by its `inside`; none where it has none. Nothing is computed."""
+    if layer.inside is None:
+        return []
+    found: list[tuple[str, Layer, tuple[Path | None, ...]]] = []
 
+    def hand_on(params: Any, x: Any) -> list[tuple[Any, Any]]:
+        paths = {id(leaf): path for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+        handed = layer.inside(params, x) if layer.inside else []
+        for place, part, own, _ in handed:
+            found.append((place, part, tuple(paths.get(id(leaf)) for leaf in jax.tree.leaves(own))))
+        return [(own, given) for _, _, own, given in handed]
 
-def children(part: Layer, params: Any, x: Any) -> list[Child]:
-    """The layers inside a layer with their parameters and inputs, as shapes; none in a plain layer."""
-    for forward, walk in WALKS:
-        if is_made_by(part, forward):
-            return walk(part, params, x)
-    return []
-
-
-def _in_series(part: Layer, params: Any, x: Any) -> list[Child]:
-    inside = []
-    for place, (inner, own) in enumerate(zip(part.parts, params)):
-        inside.append(Child(str(place), inner, own, x))
-        x = jax.eval_shape(inner.forward, own, x)
-    return inside
-
-
-def _side_by_side(part: Layer, params: Any, x: Any) -> list[Child]:
-    parts, names = _bound(part)
-    own = [params[name] for name in names] if names else params
+    shapes = jax.eval_shape(hand_on, params, x)
     return [
-        Child(place.removeprefix("branch "), inner, held, value)
-        for (place, inner, value), held in zip(branches(parts, names, x), own)
+        Part(place, part, own, given, origins) for (place, part, origins), (own, given) in zip(found, shapes)
     ]
 
 
-def _repeated(part: Layer, params: Any, x: Any) -> list[Child]:
-    one = jax.eval_shape(lambda stack: jax.tree.map(lambda p: p[0], stack), params)
-    return [Child("each", part.parts[0], one, x)]
-
-
-def _held(part: Layer, params: Any, x: Any) -> list[Child]:
-    return [Child("", part.parts[0], params["frozen"], x)]
-
-
-def _same(part: Layer, params: Any, x: Any) -> list[Child]:
-    return [Child("", part.parts[0], params, x)]
-
-
-def _wired(part: Layer, params: Any, x: Any) -> list[Child]:
-    function, named = _bound(part)
-    inputs = first_inputs(function, named, x)
-    return [Child(name, inner, params[name], inputs[name]) for name, inner in named]
-
-
-def _bound(part: Layer) -> tuple[Any, ...]:
-    """The description that a combinator bound to its forward."""
-    return getattr(part.forward, "args", ())
-
-
-WALKS: tuple[tuple[Callable[..., Any], Callable[[Layer, Any, Any], list[Child]]], ...] = (
-    (serial_forward, _in_series),
-    (residual_forward, _in_series),
-    (parallel_forward, _side_by_side),
-    (repeat_forward, _repeated),
-    (freeze_forward, _held),
-    (precision_forward, _same),
-    (wire_forward, _wired),
-)
+def layers_at(layer: Layer, params: Any, x: Any, path: Path) -> tuple[str, ...]:
+    """The layers from the outermost in to which the array at this path of the parameters belongs."""
+    for part in parts_inside(layer, params, x):
+        if path in part.origins:
+            owns = jax.tree_util.tree_leaves_with_path(part.params)
+            own = owns[part.origins.index(path)][0]
+            return (
+                f"{part.place}, {part.layer.name}",
+                *layers_at(part.layer, part.params, part.x, own),
+            )
+    return ()

@@ -1,15 +1,16 @@
 """The network as a plain function of its named parts, where no combinator reaches."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 
-from fnn.guard.words import describe, shapes
-from fnn.network.layer import Forward, Layer, as_layer, check_names, check_train_key, inside, intern, layer
+from fnn.guard.functions import takes
+from fnn.guard.words import Words, describe, shapes, signature, unexpected
+from fnn.network.intern import as_layer, intern
+from fnn.network.layer import Forward, Layer, check_names, check_train_key, layer, name_errors
 from fnn.network.parameters import check_branches
 
 __all__ = ["wire"]
@@ -40,26 +41,17 @@ def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
         functools.partial(_wire_forward_train, function, named),
         name=f"wire({', '.join(name for name, _ in named)})",
         parts=tuple(part for _, part in named),
+        inside=functools.partial(_wire_inside, function, named),
     )
 
 
 def _check_function(function: Any) -> None:
     """Refuse what cannot be called with the parts and an input."""
-    takes = ""
-    if callable(function):
-        try:
-            signature = inspect.signature(function)
-        except ValueError:  # some functions of C have none
-            return
-        try:
-            signature.bind("net", "x")
-            return
-        except TypeError:
-            takes = str(signature)
-    raise TypeError(
-        f"wire: function expected a function of the parts and the input, such as lambda net, x: net.body(x), "
-        f"got {describe(function)}{takes}. A layer is a part: wire(function, body=layer)."
-    )
+    if not takes(function, "net", "x"):
+        expected = "a function of the parts and the input, such as lambda net, x: net.body(x)"
+        got = Words(describe(function) + signature(function))
+        fix = "A layer is a part: wire(function, body=layer)."
+        raise TypeError(unexpected("wire: function", expected, got, fix))
 
 
 Named = tuple[tuple[str, Layer], ...]
@@ -72,7 +64,7 @@ class _Part:
         self._name, self._part, self._call, self._params = name, part, call, params
 
     def __call__(self, x: chex.ArrayTree) -> chex.ArrayTree:
-        with inside(f"part '{self._name}'", self._part, x):
+        with name_errors(f"part '{self._name}'", self._part, x):
             y, self._params = self._call(self._params, x)
         return y
 
@@ -122,6 +114,19 @@ def _wire_forward_train(
     net = {n: _Part(n, part, functools.partial(call, part), params[n]) for n, part in named}
     y = function(_Net(net), x)
     return y, {name: part.params for name, part in net.items()}
+
+
+def _wire_inside(function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree) -> list[Any]:
+    """Each part as it is first called."""
+    first: dict[str, Any] = {}
+
+    def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
+        first.setdefault(name, (f"part '{name}'", part, own, x))
+        return part.forward(own, x), own
+
+    check_names("wire", params, [name for name, _ in named])
+    function(_Net({n: _Part(n, p, functools.partial(call, n, p), params[n]) for n, p in named}), x)
+    return [first[name] for name, _ in named if name in first]
 
 
 def _wire_init(function: Callable[..., Any], named: Named, key: chex.PRNGKey, x: Any) -> Any:

@@ -188,7 +188,7 @@ WRONG = {  # outside of any network: what is wrong, pieces of the message
     ),
     "scalar": (
         lambda: fnn.dense(8).init(key(0), jnp.ones(())),
-        ("dense expected features on the last axis", "of shape ()", "x[:, None], of shape (n, 1)"),
+        ("dense expected features on the last axis", "shape ()", "x[:, None], of shape (n, 1)"),
     ),
     "integers": (
         lambda: fnn.dense(8).forward({"weight": jnp.ones((4, 8)), "bias": jnp.ones(8)}, X.astype(int)),

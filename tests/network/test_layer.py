@@ -1,6 +1,7 @@
 """Layers: the laws of every one of them, and what makes two descriptions the same layer."""
 
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,18 @@ from networks import (
 )
 
 import fnn
-from fnn.network.layer import intern as same_when_equal
+from fnn.network.intern import intern as same_when_equal
 from fnn.network.layer import no_parameters
 
 ZEROS = jax.nn.initializers.zeros
+
+
+def twofold(x):
+    return {"a": x, "b": -x}
+
+
+def call_with(number, params, x):
+    return number
 
 
 # --- laws of every layer
@@ -303,7 +312,7 @@ def test_a_plain_function_is_a_layer_without_parameters():
 
 
 def test_a_layer_is_a_named_tuple_of_functions_and_of_the_layers_inside():
-    assert fnn.Layer._fields == ("init", "forward", "forward_train", "name", "parts")
+    assert fnn.Layer._fields == ("init", "forward", "forward_train", "name", "parts", "inside", "backward")
     assert fnn.serial(CENTRE, joined).parts[0] is CENTRE
     assert [part.name for part in block().parts] == ["dense(4)", "tanh", "dropout(0.5)", "centre"]
 
@@ -355,3 +364,86 @@ OTHERS = {  # two trees, where they differ
 def test_parts_of_different_trees_are_not_merged(some, other, where):
     with refused("merge expected two parts of one tree", where, "merge(fnn.trained(params), params)"):
         fnn.merge(some, other)
+
+
+# --- an error inside a layer keeps its type and its words
+
+
+def failing(error):
+    def forward(params, x):
+        raise error
+
+    return fnn.serial(fnn.layer(no_parameters, forward, name="mine"))
+
+
+ERRORS = {
+    "KeyError": (KeyError("weight"), "layer 0, mine: KeyError: 'weight'"),
+    "TypeError": (TypeError("no sum of these"), "layer 0, mine: TypeError: no sum of these"),
+    "IndexError": (IndexError("3 of 2"), "layer 0, mine: IndexError: 3 of 2"),
+    "ValueError": (ValueError("too wide"), "layer 0, mine: too wide"),
+}
+
+
+@pytest.mark.parametrize(("error", "message"), ERRORS.values(), ids=ERRORS)
+def test_an_error_inside_a_users_layer_names_its_type_and_keeps_it_as_the_cause(error, message):
+    with pytest.raises(fnn.LayerError) as caught:
+        failing(error).forward(((),), jnp.ones(2))
+    assert str(caught.value) == message and caught.value.__cause__ is error
+
+
+# --- pickled
+
+
+def halved(x):
+    return x / 2
+
+
+PICKLED = {
+    "serial": fnn.serial(fnn.dense(3), jax.nn.relu, fnn.dropout(0.1), fnn.dense(2), halved, jnp.tanh),
+    "options": fnn.serial(
+        partial(jax.nn.leaky_relu, negative_slope=0.3), fnn.flatten(1), fnn.dense(2, ZEROS)
+    ),
+    "residual": fnn.residual(fnn.dense(4), jax.nn.softmax),
+    "parallel": fnn.parallel(fnn.dense(2), fnn.serial(jnp.sin)),
+    "parallel by key": fnn.serial(twofold, fnn.parallel(a=fnn.dense(2), b=jax.nn.silu)),
+    "repeat": fnn.repeat(2, fnn.serial(fnn.dense(4), jax.nn.elu)),
+    "freeze": fnn.freeze(fnn.dense(4)),
+    "precision": fnn.precision(fnn.dense(4), jnp.bfloat16),
+    "wire": fnn.wire(tied, embed=fnn.dense(3), body=fnn.dense(3)),
+    "a user's layer": fnn.serial(CENTRE, fnn.dense(3)),
+}
+
+
+@pytest.mark.parametrize("network", PICKLED.values(), ids=PICKLED)
+def test_a_network_is_pickled_and_does_the_same(network):
+    x, data = inputs((4,), 3), pickle.dumps(network)
+    again = pickle.loads(data)
+    params = again.init(key(0), x)
+    chex.assert_trees_all_equal(params, network.init(key(0), x))
+    chex.assert_trees_all_equal(again.forward(params, x), network.forward(params, x))
+    trained = network.forward_train(params, x, key(1))
+    chex.assert_trees_all_equal(again.forward_train(params, x, key(1)), trained)
+    assert again.name == network.name and [p.name for p in again.parts] == [p.name for p in network.parts]
+    assert pickle.loads(data) is again  # and so it compiles once
+
+
+def test_numbers_that_are_equal_and_of_other_types_are_not_mixed_up_when_read():
+    one, other = (fnn.layer(no_parameters, partial(call_with, n), name="mine") for n in (1, 1.0))
+    read = [pickle.loads(pickle.dumps(layer)) for layer in (one, other)]
+    assert [type(layer.forward((), jnp.ones(2))) for layer in read] == [int, float]
+
+
+def test_a_layer_with_an_array_bound_to_it_is_pickled_too():
+    layer = fnn.layer(no_parameters, partial(call_with, np.arange(3)), name="mine")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(layer)).forward((), 0), [0, 1, 2])
+
+
+def test_only_so_many_descriptions_are_kept(monkeypatch):
+    monkeypatch.setattr(sys.modules["fnn.network.intern"], "KEPT", 3)
+
+    @same_when_equal
+    def numbered(number):
+        return fnn.layer(no_parameters, partial(call_with, number), name="numbered")
+
+    first, *_, last = [numbered(n) for n in range(5)]
+    assert numbered(4) is last and numbered(0) is not first

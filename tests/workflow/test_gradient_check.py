@@ -221,9 +221,127 @@ NOT_A_NUMBER = {
 @pytest.mark.parametrize(("loss", "value"), NOT_A_NUMBER.values(), ids=NOT_A_NUMBER)
 def test_a_gradient_that_is_no_number_is_never_called_right(loss, value):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it may be said to stand at a kink
+        warnings.simplefilter("ignore", UserWarning)  # it may be reported as a kink
         check = fnn.check_gradients(loss, {"a": jnp.full(2, value), "b": jnp.ones(2)})
     assert not check.error < COARSE and check.place.startswith("['a']")
+
+
+# --- a layer's own backward
+
+
+def scale_init(key, x):
+    return {"scale": jnp.ones(x.shape[-1], x.dtype)}
+
+
+def scale_forward(params, x):
+    return params["scale"] * x
+
+
+def scale_backward(params, x, y, delta, grads_by=1.0, delta_by=1.0):
+    return {"scale": grads_by * (delta * x).sum(0)}, delta_by * delta * params["scale"]
+
+
+def scale(**wrong):
+    backward = functools.partial(scale_backward, **wrong)
+    return fnn.layer(scale_init, scale_forward, name="scale", backward=backward)
+
+
+OWN = {  # a layer, the shape of its input
+    "dense": (dense(3), (6, 4)),
+    "dense, one example": (dense(3), (4,)),
+    "a user's": (scale(), (6, 4)),
+    "softmax": (fnn.serial(jax.nn.softmax), (6, 4)),
+    "serial": (fnn.serial(dense(5), jnp.tanh, scale(), dense(3)), (6, 4)),
+    "residual": (fnn.residual(dense(4), jnp.tanh, scale()), (6, 4)),
+    "parallel": (fnn.parallel(dense(2), scale(), jnp.tanh), (6, 4)),
+    "parallel by key": (fnn.parallel(a=dense(2), b=scale()), {"a": (6, 4), "b": (6, 3)}),
+    "by jax.vjp": (fnn.serial(CENTRE, fnn.freeze(dense(2)), jnp.sin), (6, 4)),
+}
+
+
+@pytest.mark.parametrize(("layer", "shape"), OWN.values(), ids=OWN)
+def test_a_right_backward_is_found_right(x64, layer, shape):
+    def run():
+        x = jax.tree.map(lambda own: normal(*own), shape, is_leaf=lambda own: isinstance(own, tuple))
+        return fnn.check_gradients(layer, parameters(layer, x), x)
+
+    in_both_precisions(x64, run)
+
+
+WRONG = {"grads_by": "params['scale']", "delta_by": "x"}
+
+
+@pytest.mark.parametrize(("wrong", "place"), WRONG.items(), ids=WRONG)
+def test_a_wrong_backward_is_found_and_its_place_is_named(x64, wrong, place):
+    with x64():
+        x = normal(6, 4)
+        layer = scale(**{wrong: 1.1})
+        check = fnn.check_gradients(layer, parameters(layer, x), x)
+        assert check.place.startswith(place + "[") and 0.05 < check.error < 0.15
+        assert abs(check.automatic / check.numeric - 1.1) < TIGHT
+        inner = fnn.serial(dense(4), layer)
+        check = fnn.check_gradients(inner, parameters(inner, x), x)
+        assert check.place.startswith("params[1]['scale'][" if place != "x" else ("params[0]", "x["))
+        assert 0.05 < check.error < 0.15
+
+
+def test_a_combinator_that_forgets_its_input_is_found(x64):
+    """residual's δ is δ + δ_f: here the identity path is left out."""
+    right = fnn.residual(dense(4), jnp.tanh)
+    wrong = right._replace(backward=fnn.serial(dense(4), jnp.tanh).backward)
+    with x64():
+        x = normal(6, 4)
+        params = parameters(right, x)
+        assert fnn.check_gradients(right, params, x).error < TIGHT
+        check = fnn.check_gradients(wrong, params, x)
+    assert check.place.startswith("x[") and check.error > 0.1
+
+
+def test_integers_among_the_input_and_output_have_no_derivative():
+    def forward(params, x):
+        return {"rows": params["table"][x["ids"]] * x["by"], "ids": x["ids"]}
+
+    layer = fnn.layer(lambda key, x: {"table": jnp.ones(3)}, forward, name="look_up")
+    x = {"ids": jnp.array([0, 2, 2]), "by": jnp.array([1.0, 2.0, 3.0])}
+    assert fnn.check_gradients(layer, {"table": jnp.arange(3.0)}, x).error < COARSE
+
+
+def test_a_backward_of_other_shapes_is_refused():
+    def summed(params, x, y, delta):
+        return {"scale": delta * x}, delta.sum(0)
+
+    x = normal(6, 4)
+    layer = fnn.layer(scale_init, scale_forward, name="scale", backward=summed)
+    with refused("scale: backward's grads['scale'] expected (4,), got (6, 4)", "forward of scale agree?"):
+        fnn.check_gradients(layer, {"scale": jnp.ones(4)}, x)
+    with refused("layer 0, scale: backward's grads['scale'] expected (4,), got (6, 4)"):
+        fnn.check_gradients(fnn.serial(layer), ({"scale": jnp.ones(4)},), x)
+    lost = layer._replace(backward=lambda params, x, y, delta: ({}, delta))
+    with refused("backward's grads['scale'] expected (4,), got nothing"):
+        fnn.backprop(fnn.serial(lost), fnn.mse, ({"scale": jnp.ones(4)},), x, x)
+
+
+def test_what_is_no_input_of_a_layer_is_refused():
+    x = normal(6, 4)
+    params = parameters(dense(3), x)
+    with refused("x expected the layer's input, got None", "Give an array"):
+        fnn.check_gradients(dense(3), params, None)
+    with refused("check_gradients: x expected numbers, got 'a'"):
+        fnn.check_gradients(dense(3), params, ["a"])
+    with refused("are params and x swapped?"):
+        fnn.check_gradients(dense(3), x, x)
+    with refused("got dense(3)", "A layer alone takes params and x."):
+        fnn.check_gradients(dense(3), params)
+    with refused("got dense(3)", "A layer alone takes params and x."):
+        fnn.check_gradients(dense(3), params, x, x)
+    with refused("check_gradients: entries expected a whole number, at least 1"):
+        fnn.check_gradients(dense(3), params, x, entries=0)
+
+
+def test_a_kink_of_a_layer_is_named_in_params_or_x(x64):
+    with x64(), pytest.warns(UserWarning, match=r"^x\[0, 1\] is at a kink") as caught:
+        check = fnn.check_gradients(fnn.serial(jax.nn.relu), ((),), jnp.array([[1.0, 0.0, -2.0]]))
+    assert check.error < TIGHT and caught[0].filename == __file__
 
 
 # --- only what is trained
@@ -289,7 +407,7 @@ def test_a_kink_is_left_out_with_a_warning_that_names_it(x64, rows):
         warnings.simplefilter("always")
         check = run()
     said = [str(warning.message) for warning in caught]
-    assert [message.split(" stands at a kink: ")[0] for message in said] == ["params[0]['bias'][0]"]
+    assert [message.split(" is at a kink: ")[0] for message in said] == ["params[0]['bias'][0]"]
     assert all("no derivative there; the entry is left out" in message for message in said)
     assert check.error < TIGHT
 
@@ -350,11 +468,11 @@ def test_a_partial_is_a_loss():
 
 
 def test_what_is_no_real_number_or_has_no_gradient_is_refused():
-    with refused("the loss must be one real number", "float32 of shape (2,)", "take the mean"):
+    with refused("the loss expected one real number", "float32 of shape (2,)", "Take the mean"):
         fnn.check_gradients(lambda p: p**2, jnp.ones(2))
-    with refused("the loss must be one real number", "int32 of shape ()"):
+    with refused("the loss expected one real number", "int32 of shape ()"):
         fnn.check_gradients(lambda p: jnp.int32(3), jnp.ones(2))
-    with refused("the loss must be one real number", "got None", "return it?"):
+    with refused("the loss expected one real number", "got None", "return it?"):
         fnn.check_gradients(lambda p: None, jnp.ones(2))
     with refused("params['a'] expected floating-point numbers", "int32 of shape (2,)", ".astype('float32')"):
         fnn.check_gradients(lambda p: jnp.sum(p["a"] ** 2), {"a": jnp.array([1, 2])})
