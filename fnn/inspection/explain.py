@@ -1,6 +1,5 @@
-"""One turn of the wheel with all its numbers: forward, cost, backward, optimise."""
+"""One training step with all its numbers: forward, cost, backward, optimise."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,26 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.guard.functions import accepted
 from fnn.guard.words import name_of
-from fnn.inspection.formulas import ROWS, RULES, Entry, six_digits
-from fnn.layers.activation import WHOLE, through
-from fnn.layers.dense import dense_forward
-from fnn.losses.regression import rmse
-from fnn.network.compose import serial_forward
+from fnn.inspection.formulas import Value, read_aloud, run
+from fnn.inspection.text import formula_of, show_array, show_tree, six_digits
+from fnn.inspection.updates import Given, links_of, optimisation, rule_name
 from fnn.network.layer import Layer, is_plain
 from fnn.network.parameters import merge, trained
-from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
-from fnn.optimizers.transformations import chain_update, spared
+from fnn.optimizers.rule import Optimizer, accepted, apply_updates
 from fnn.workflow.arguments import check_compares, check_network, check_optimizer, check_slopes
-from fnn.workflow.backprop import Walked, backwards, cost_and_delta, forwards, rule_of
+from fnn.workflow.backprop import Step, backward_of, cost_and_delta, step_back
 from fnn.workflow.objective import Objective, cost_of, loss
-from fnn.workflow.rows import checked_rows
+from fnn.workflow.setting import read_all_rows
 
 __all__ = ["explain"]
 
-
-ENTRIES, ROWS_SHOWN = 64, 8  # of an array and of a batch: more are not printed, and it is said
+ROWS_SHOWN = 8  # of a batch: where there are more, the text says so
 
 
 def explain(
@@ -39,15 +33,16 @@ def explain(
     x: chex.ArrayTree,
     y: chex.ArrayTree,
 ) -> str:
-    """One step of training as a text, with every number that it computes, in the order of the stages.
+    """One training step as a text, with every number that it computes, in the order of the stages.
 
         ŷ = forward(θ, x)     c = cost(ŷ, y)     δ ← … ← ∂c/∂ŷ, g = ∂c/∂θ     θ ← θ + update(g)
 
-    For small networks and few rows: of what is larger than 64 numbers it says so, and shows the range.
-    It is the step of `fnn.step` where the network does while it learns what it does afterwards (no dropout,
-    no statistics), with the gradients of `fnn.backprop`.
+    For small networks and few rows: an array of more than 64 numbers is shown by its range. Layers, costs
+    and rules are read from their own programs and docstrings, so a user's own are explained too. It is the
+    step of `fnn.step` for a network that does the same while it learns (no dropout, no statistics), with the
+    gradients of `fnn.backprop`.
 
-    >>> import fnn
+    >>> import fnn, jax.numpy as jnp
     >>> network = fnn.serial(fnn.dense(1))
     >>> params = ({"weight": jnp.array([[3.0]]), "bias": jnp.array([0.0])},)
     >>> text = fnn.explain(network, fnn.mse, fnn.gradient_descent(0.1), params, [[2.0]], [[5.0]])
@@ -56,213 +51,100 @@ def explain(
     <BLANKLINE>
       worked out for params[0]['weight'][0, 0], where the gradient is largest: g = 4
     <BLANKLINE>
-      gradient_descent
+      gradient_descent:  Δ = −αg
         learning_rate = 0.1
-        Δ = −αg = −0.1 · 4 = −0.4
+        Δ = (−0.1) · 4 = −0.4
     """
     check_network("explain", network, cost)
     check_compares("explain", "cost", cost, "fnn.mse")
     check_optimizer("explain", optimizer)
     check_slopes("explain", params)
-    x, y, *_ = checked_rows(network, cost, x, y, None, None)
+    x, y, *_ = read_all_rows(network, cost, x, y, None, None)
     rows = len(jax.tree.leaves(x)[0])
-    walked = forwards(f"network, {network.name}", network, params, x)
-    value, delta, by_hand = cost_and_delta(cost, walked.y, y, None)
-    walked = backwards(walked, delta)
-    learns, grads = trained(params), trained(walked.grads)
-    state = optimizer.init(learns)
+    predictions = network.forward(params, x)
+    value, delta, by_hand = cost_and_delta(cost, predictions, y, None)
+    step = step_back(f"network, {network.name}", network, params, x, delta)
+    layers = step.inside or (step,)
+    learns, grads = trained(params), trained(step.grads)
     objective = Objective(
         lambda learns: network.forward(merge(learns, params), x), lambda p: cost_of(cost, p, y, None)
     )
-    extra = {"value": value, "grad": grads, "value_fn": objective}
-    updates, after = optimizer.update(grads, state, learns, **accepted(optimizer.update, extra))
+    state, extra = optimizer.init(learns), {"value": value, "grad": grads, "value_fn": objective}
+    updates, _ = optimizer.update(grads, state, learns, **accepted(optimizer.update, extra))
     new = apply_updates(learns, updates)
     now = loss(network, cost)(merge(new, params), x, y)
     lines = [
-        f"One turn of the wheel, on {rows} row{'s' if rows > 1 else ''}",
+        f"One training step, on {rows} row{'s' if rows > 1 else ''}",
         *("", "1. Forward propagation, from the first layer to the last", ""),
-        *_array("x", x),
-        *_forward(_layers(walked)),
+        *show_array("x", x),
+        *_forward(layers),
         *("", "2. The cost", ""),
-        *_cost(cost, walked.y, y, value),
+        *_cost(cost, predictions, y, value),
         *("", "3. Backward propagation, from the last layer to the first", ""),
-        *_array("δ = ∂c/∂ŷ" if by_hand else "δ = ∂c/∂ŷ, by jax.grad", delta),
-        *_backward(_layers(walked)),
-        *("", f"4. Optimisation: {_rule_name(optimizer.update)}", ""),
-        *_optimisation(optimizer, learns, grads, state, after, extra),
+        *show_array("δ = ∂c/∂ŷ" if by_hand else "δ = ∂c/∂ŷ, by jax.grad", delta),
+        *_backward(layers),
+        *("", f"4. Optimisation: {' → '.join(map(rule_name, links_of(optimizer.update)))}", ""),
+        *optimisation(optimizer.update, Given(grads, state, learns, extra)),
         *("", "5. The new parameters", ""),
-        *_tree("", new),
+        *show_tree("", new),
         "",
         f"  the cost was {six_digits(value)}, and is now {six_digits(now)}",
     ]
     return "\n".join(line.rstrip() for line in lines)
 
 
-# Numbers ------------------------------------------------------------------------------------------
+# Forward and backward -------------------------------------------------------------------------------
 
 
-def _array(name: str, value: Any) -> Iterator[str]:
-    """An array under its name; a tree array by array; what is too large by its range."""
-    if not hasattr(value, "shape"):
-        yield from _tree(name, value)
-        return
-    array = np.asarray(value)
-    yield f"  {name}  {array.shape}"
-    if array.size > ENTRIES:
-        low, high = six_digits(array.min()), six_digits(array.max())
-        yield f"      {array.size:,} numbers, too many to print: from {low} to {high}"
-        return
-    for row in array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1):
-        yield "      " + " ".join(f"{six_digits(number):>12}" for number in row)
-
-
-def _tree(name: str, tree: Any) -> Iterator[str]:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield from _array(name + jax.tree_util.keystr(path), leaf)
-
-
-# The stages ---------------------------------------------------------------------------------------
-
-
-def _layers(walked: Walked) -> tuple[Walked, ...]:
-    """The layers of a series; anything else is shown as one, with what is inside it."""
-    in_series = getattr(walked.layer.forward, "func", None) is serial_forward
-    return walked.inside if in_series else (walked,)
-
-
-def _forward(parts: tuple[Walked, ...]) -> Iterator[str]:
-    for part in parts:
+def _forward(steps: tuple[Step, ...]) -> Iterator[str]:
+    for step in steps:
         yield ""
-        if part.inside:
-            yield f"  {part.place}"
-            yield from ("  " + line for line in _forward(part.inside))
-        elif part.layer.forward is dense_forward:
-            yield f"  {part.place}:  z = xW + b"
-            yield from _array("W", part.params["weight"])
-            yield from _array("b", part.params["bias"])
-            yield from _array("z, its pre-activations", part.y)
-            continue
-        elif is_plain(part.layer):
-            yield f"  {part.place}:  a = {part.layer.name}(z)"
+        if step.inside:
+            yield f"  {step.place}"
+            yield from ("  " + line for line in _forward(step.inside))
+        elif is_plain(step.layer):
+            yield f"  {step.place}:  a = {step.layer.name}(z)"
         else:
-            yield f"  {part.place}"
-            yield from _tree("params", part.params)
-        yield from _array("a, its activations", part.y)
+            yield f"  {step.place}{formula_of(step.layer.forward)}"
+            yield from show_tree("", step.params)
+        yield from show_array("its output", step.y)
 
 
-def _backward(parts: tuple[Walked, ...]) -> Iterator[str]:
-    for part in reversed(parts):
+def _backward(steps: tuple[Step, ...]) -> Iterator[str]:
+    for step in reversed(steps):
         yield ""
-        if part.inside:
-            yield f"  {part.place}"
-            yield from ("  " + line for line in _backward(part.inside))
-        elif part.layer.forward is dense_forward:
-            yield f"  {part.place}:  ∂c/∂W = xᵀδ,  ∂c/∂b = Σδ,  δ ← δWᵀ"
-            yield from _array("∂c/∂W", part.grads["weight"])
-            yield from _array("∂c/∂b", part.grads["bias"])
-        elif is_plain(part.layer):
-            yield f"  {part.place}:  {_passed(part)}"
+        rule = backward_of(step.layer)
+        yield f"  {step.place}{formula_of(rule) if rule else ':  by jax.vjp'}"
+        if step.inside:
+            yield from ("  " + line for line in _backward(step.inside))
         else:
-            yield f"  {part.place}"
-            yield from _tree("∂c/∂", trained(part.grads))
-        if all(
-            leaf.dtype != jax.dtypes.float0 for leaf in jax.tree.leaves(part.delta_x)
-        ):  # ids have no slope
-            by = ", by jax.vjp" if rule_of(part.layer) is None else ""
-            yield from _array(f"δ, for the layer before{by}", part.delta_x)
+            yield from show_tree("∂c/∂", trained(step.grads))
+        if all(leaf.dtype != jax.dtypes.float0 for leaf in jax.tree.leaves(step.delta_x)):  # of integers
+            yield from show_array("δ, for the layer before", step.delta_x)
 
 
-def _passed(part: Walked) -> str:
-    """How δ passes an activation."""
-    function, name = part.layer.forward.args[0], part.layer.name  # type: ignore[attr-defined]
-    if through(function) is None:
-        return "δ ← the derivative by z, by jax.vjp"
-    if getattr(function, "func", function) in WHOLE:
-        return f"δ ← the derivative by z = Jᵀδ, J the derivatives of {name}"
-    return f"δ ← the derivative by z = δ ⊙ {name}′(z)"
+# The cost -------------------------------------------------------------------------------------------
 
 
 def _cost(cost: Any, predictions: Any, y: Any, value: Any) -> Iterator[str]:
-    yield from _array("ŷ, the predictions", predictions)
-    yield from _array("y, the targets", y)
+    yield from show_array("ŷ, the predictions", predictions)
+    yield from show_array("y, the targets", y)
     yield ""
-    name, inner = name_of(cost), getattr(cost, "func", cost)
-    options = getattr(cost, "keywords", {})
-    if inner not in ROWS or options.get("class_weight") is not None:
-        yield f"  c = {name}(ŷ, y) = {six_digits(value)}"
-        yield "  its formula is not written here"
-        return
-    n = len(predictions)
-    root = inner is rmse
-    row_cost = functools.partial(_row_cost, cost, root)
-    for i, (p, t) in enumerate(zip(predictions[:ROWS_SHOWN], y[:ROWS_SHOWN], strict=True)):
-        one = six_digits(row_cost(p, t))
-        yield f"  row {i}:  {ROWS[inner](np.asarray(p), np.asarray(t), **options)} = {one}"
-    if n > ROWS_SHOWN:
-        yield f"  … and {n - ROWS_SHOWN} rows more"
-    mean = "√(the mean over rows)" if root else "the mean over rows"
-    yield f"  c = {name}(ŷ, y) = {mean} = {six_digits(value)}"
+    rows = [_row_cost(cost, predictions, y, i) for i in range(len(jax.tree.leaves(predictions)[0]))]
+    for i, row in enumerate(rows[:ROWS_SHOWN]):
+        if row is not None:
+            yield from ("  " + line for line in read_aloud({f"row {i}: c": (row, ())}))
+    if len(rows) > ROWS_SHOWN:
+        yield f"  … and {len(rows) - ROWS_SHOWN} more rows"
+    numbers = [float("nan") if row is None else float(row.array) for row in rows]
+    is_mean = np.isclose(np.mean(numbers), float(value), rtol=1e-5)
+    yield f"  c = {name_of(cost)}(ŷ, y) = {'the mean over rows = ' if is_mean else ''}{six_digits(value)}"
 
 
-def _row_cost(cost: Any, root: bool, prediction: jax.Array, target: jax.Array) -> jax.Array:
-    value = cost(prediction[None], target[None])
-    return value**2 if root else value  # what the root is taken of
-
-
-def _rule_name(update: Any) -> str:
-    if getattr(update, "func", None) is chain_update:
-        return " → ".join(map(_rule_name, _links(update)))
-    return name_of(update).removesuffix("_update")
-
-
-def _links(update: Any) -> tuple[Any, ...]:
-    return update.args[0] if getattr(update, "func", None) is chain_update else (update,)
-
-
-def _optimisation(
-    optimizer: Optimizer, learns: Any, grads: Any, state: Any, after: Any, extra: dict[str, Any]
-) -> Iterator[str]:
-    """Each link: its numbers, its state before and after, and its formula filled in for one parameter."""
-    links = _links(optimizer.update)
-    if getattr(optimizer.update, "func", None) is not chain_update:
-        state, after = (state,), (after,)
-    flat = jax.tree_util.tree_leaves_with_path(grads)
-    if not flat:
-        yield "  nothing in this network is trained"
-        return
-    place = max(range(len(flat)), key=lambda i: float(jnp.abs(flat[i][1]).max()))
-    path, g = flat[place]
-    index = np.unravel_index(int(jnp.abs(g).argmax()), g.shape)
-    where = f"params{jax.tree_util.keystr(path)}{[int(i) for i in index]}"
-    yield f"  worked out for {where}, where the gradient is largest: g = {six_digits(g[index])}"
-
-    def at(tree: Any) -> float:
-        return float(jax.tree.leaves(tree)[place][index])
-
-    for link, before, then in zip(links, state, after, strict=True):
-        updates, _ = link(grads, before, learns, **accepted(link, extra))
-        yield ""
-        yield from _link(link, before, then, learns, grads, updates, at, path)
-        grads = updates
-
-
-def _link(
-    link: Any, before: Any, then: Any, learns: Any, grads: Any, updates: Any, at: Any, path: Any
-) -> Iterator[str]:
-    yield f"  {_rule_name(link)}"
-    if link not in RULES or not isinstance(before, RuleState):
-        yield "  its formula is not written here; its updates:"
-        yield from _tree("Δ", updates)
-        return
-    numbers = {name: float(value) for name, value in before.hyperparameters.items()}
-    yield "    " + ",  ".join(f"{name} = {six_digits(value)}" for name, value in numbers.items())
-    old, new = ({name: at(tree) for name, tree in s.moments.items()} for s in (before, then))
-    norm = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))))
-    t, by_name = int(then.step), spared(path)
-    entry = Entry(at(learns), at(grads), old, new, numbers, t, at(updates), norm, by_name)
-    yield from (f"    {line}" for line in RULES[link](entry))
-    yield f"  its state before: step {int(before.step)}"
-    yield from _tree("", before.moments)
-    yield f"  its state after: step {int(then.step)}"
-    yield from _tree("", then.moments)
-    yield from _tree("Δ", updates)
+def _row_cost(cost: Any, predictions: Any, y: Any, i: int) -> Value | None:
+    """The cost of one row alone; None where the cost cannot be taken of it."""
+    one = jax.tree.map(lambda rows: rows[i : i + 1], (y, predictions))
+    try:
+        return run(lambda target, prediction: jnp.asarray(cost(prediction, target)), *one)
+    except Exception:  # a user's cost may need all rows, or numbers that it can look at
+        return None

@@ -1,210 +1,260 @@
-"""Formulas with their numbers filled in: of a cost for one row, of an update rule for one parameter."""
+"""A program read aloud: what JAX traces of a function, as a formula with its numbers filled in.
 
+    v ← μv + g, Δ = −αv        becomes        velocity = 0.9 · 3 + 4 = 6.7,   Δ = (−0.1) · 6.7 = −0.67
+
+Nothing is written here for any rule or cost, so a user's own and Optax's are read as well.
+"""
+
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
-from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
-from fnn.losses.regression import huber, mae, mse, rmse
-from fnn.optimizers.adaptive import adadelta_update, adagrad_update, adam_update, rmsprop_update
-from fnn.optimizers.gradient_descent import gradient_descent_update, momentum_update, nesterov_update
-from fnn.optimizers.rule import correction
-from fnn.optimizers.transformations import clip_by_global_norm_update, weight_decay_update
+from fnn.inspection.text import six_digits
 
 __all__: list[str] = []
 
-
-def six_digits(value: Any) -> str:
-    """A number to six digits, as it stands everywhere in an explanation."""
-    return f"{float(value) + 0.0:.6g}".replace("-", "−")  # + 0.0: a zero has no sign
+MOST_TERMS = 8  # of a sum that is written out
+LONG = 20  # characters of a part that is used twice: it gets a name and a line of its own
 
 
-def in_brackets(value: Any) -> str:
-    """The same inside a formula: a negative number in brackets."""
-    text = six_digits(value)
-    return f"({text})" if text.startswith("−") else text
+CALLS = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint"}
 
 
-# Costs: what one row costs -------------------------------------------------------------------------
+# The program, run once with its numbers -------------------------------------------------------------
 
 
-def _over(terms: list[str]) -> str:
-    return terms[0] if len(terms) == 1 else f"({' + '.join(terms)}) / {len(terms)}"
+@dataclasses.dataclass(eq=False)
+class Value:
+    """An array of the program, and the operation that made it; `is_known` where no data are in it."""
+
+    array: np.ndarray
+    is_known: bool = False
+    operation: str = ""
+    inputs: "tuple[Value, ...]" = ()
+    equation: Any = None
 
 
-def _squares(p: np.ndarray, t: np.ndarray) -> str:
-    return _over(
-        [f"({six_digits(a)} − {in_brackets(b)})²" for a, b in zip(p.ravel(), t.ravel(), strict=True)]
-    )
+def run(function: Callable[..., Any], known: Sequence[Any], data: Sequence[Any]) -> Any:
+    """What function(known, data) returns, each array a Value that remembers how it was made."""
+    traced, shape = jax.make_jaxpr(function, return_shape=True)(known, data)
+    leaves = [Value(_as_numpy(v), part is known) for part in (known, data) for v in jax.tree.leaves(part)]
+    constants = [Value(_as_numpy(const), is_known=True) for const in traced.consts]
+    return jax.tree.unflatten(jax.tree.structure(shape), _follow(traced.jaxpr, constants, leaves))
 
 
-def _distances(p: np.ndarray, t: np.ndarray) -> str:
-    return _over([f"|{six_digits(a)} − {in_brackets(b)}|" for a, b in zip(p.ravel(), t.ravel(), strict=True)])
+def _as_numpy(leaf: Any) -> np.ndarray:
+    is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+    return np.asarray(0.0 if is_key else leaf)
 
 
-def _huber(p: np.ndarray, t: np.ndarray, delta: float = 1.0) -> str:
-    terms = []
-    for a, b in zip(p.ravel(), t.ravel(), strict=True):
-        e = f"{six_digits(a)} − {in_brackets(b)}"
-        far = f"{six_digits(delta)} · (|{e}| − ½ · {six_digits(delta)})"
-        terms.append(f"½ · ({e})²" if abs(a - b) <= delta else far)
-    return _over(terms)
+def _follow(jaxpr: Any, constants: Sequence[Value], arguments: Sequence[Value]) -> list[Value]:
+    values: dict[Any, Value] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments]))
+
+    def look_up(atom: Any) -> Value:
+        return Value(np.asarray(atom.val), is_known=True) if isinstance(atom, Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        inputs = [look_up(atom) for atom in equation.invars]
+        values.update(zip(equation.outvars, _outputs_of(equation, inputs)))
+    return [look_up(atom) for atom in jaxpr.outvars]
 
 
-def _yes_or_no(
-    z: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, positive_weight: float = 1.0
-) -> str:
-    weight = f"{six_digits(positive_weight)} · " if positive_weight != 1 else ""
-    terms = []
-    for logit, target in zip(z.ravel(), y.ravel(), strict=True):
-        yes = (1 - label_smoothing) * target + label_smoothing / 2
-        if_yes, if_no = f"log(1 + e^{in_brackets(-logit)})", f"log(1 + e^{in_brackets(logit)})"
-        terms.append(f"{weight}{six_digits(yes)} · {if_yes} + {six_digits(1 - yes)} · {if_no}")
-    return _over(terms)
+def _outputs_of(equation: Any, inputs: list[Value]) -> list[Value]:
+    if equation.params.get("name") == "softplus":  # one word that everybody knows, whatever is inside
+        array = equation.primitive.bind(*(value.array for value in inputs), **equation.params)[0]
+        return [Value(np.asarray(array), inputs[0].is_known, "softplus", tuple(inputs), equation)]
+    if equation.primitive.name in CALLS:
+        inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
+        constants = [Value(np.asarray(const), is_known=True) for const in getattr(inner, "consts", ())]
+        return _follow(getattr(inner, "jaxpr", inner), constants, inputs)
+    outputs = equation.primitive.bind(*(value.array for value in inputs), **equation.params)
+    arrays = outputs if equation.primitive.multiple_results else [outputs]
+    is_known, name = all(value.is_known for value in inputs), equation.primitive.name
+    return [Value(_as_numpy(array), is_known, name, tuple(inputs), equation) for array in arrays]
 
 
-def _one_of(z: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0, class_weight: Any = None) -> str:
-    if z.ndim > 1:  # a row of several places, as of a sequence
-        options = {"label_smoothing": label_smoothing, "class_weight": class_weight}
-        places = zip(z.reshape(-1, z.shape[-1]), y.reshape(-1, *y.shape[z.ndim - 1 :]), strict=True)
-        return _over([f"({_one_of(place, target, **options)})" for place, target in places])
-    one_hot = np.eye(len(z))[int(y)] if y.ndim == 0 else y
-    smooth = (1 - label_smoothing) * one_hot + label_smoothing / len(z)
-    exponentials = " + ".join(f"e^{in_brackets(logit)}" for logit in z)
-    chosen = [(target, logit) for target, logit in zip(smooth, z, strict=True) if target]
-    if len(chosen) == 1 and chosen[0][0] == 1:
-        return f"log({exponentials}) − {in_brackets(chosen[0][1])}"
-    return f"log({exponentials}) − ({' + '.join(f'{six_digits(t)} · {in_brackets(v)}' for t, v in chosen)})"
+# One number of it, as a formula -----------------------------------------------------------------------
 
 
-ROWS: dict[Any, Callable[..., str]] = {
-    mse: _squares,
-    rmse: _squares,
-    mae: _distances,
-    huber: _huber,
-    binary_cross_entropy: _yes_or_no,
-    softmax_cross_entropy: _one_of,
-}
+@dataclasses.dataclass(eq=False)
+class Term:
+    """A number, and where it is no leaf the operation and the terms that it was made of."""
+
+    number: float
+    operation: str = ""
+    terms: "tuple[Term, ...]" = ()
+    exponent: int = 1
+    is_known: bool = False
+
+    def is_always(self, number: float) -> bool:
+        """Whether it is this number whatever the data are."""
+        return self.is_known and self.number == number
 
 
-# Rules: what happens to one parameter ---------------------------------------------------------------
+MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose", "slice", "rev", "expand_dims", "gather"}
+SAME = {"convert_element_type", "copy", "stop_gradient", "reduce_precision", "optimization_barrier"}
+INFIX = {"add": (1, " + "), "add_any": (1, " + "), "sub": (1, " − "), "mul": (2, " · "), "div": (2, " / ")}
+CALLED = {"log": "log", "log1p": "log1p", "expm1": "expm1", "max": "max", "min": "min", "sign": "sign",
+          "tanh": "tanh", "logistic": "σ", "sin": "sin", "cos": "cos", "pow": "pow"}  # fmt: skip
 
 
-class Entry(NamedTuple):
-    """One parameter in one step: its gradient, its moments before and after, and its update."""
+@dataclasses.dataclass
+class Reader:
+    """Terms of values, each made once, so that a part that is used twice is found to be the same."""
 
-    theta: float
-    g: float
-    before: dict[str, float]
-    after: dict[str, float]
-    numbers: dict[str, float]
-    t: int
-    update: float
-    norm: float  # of the whole gradient
-    spared: str  # the name by which it is spared from decay, or none
+    terms: dict[tuple[int, tuple[int, ...]], Term] = dataclasses.field(default_factory=dict)
 
+    def read(self, value: Value, index: tuple[int, ...]) -> Term:
+        """The entry of a value at this index as a term."""
+        place = id(value), index
+        if place not in self.terms:
+            self.terms[place] = self._read(value, index)
+        return self.terms[place]
 
-def _gradient_descent(e: Entry) -> list[str]:
-    return [
-        f"Δ = −αg = −{six_digits(e.numbers['learning_rate'])} · {in_brackets(e.g)} = {six_digits(e.update)}"
-    ]
+    def _read(self, value: Value, index: tuple[int, ...]) -> Term:
+        number, name = float(value.array[index]), value.operation
+        if value.is_known or not value.operation:
+            return Term(number, is_known=value.is_known)
+        if name in SAME:
+            return self.read(value.inputs[0], index)
+        if name in MOVES:
+            return self._move(value, index)
+        if name == "select_n":
+            case = int(value.inputs[0].array[index if value.inputs[0].array.ndim else ()])
+            return self.read(value.inputs[1 + case], index)
+        if name == "reduce_sum":
+            return self._sum(value, index, number)
+        if any(each.array.shape not in ((), value.array.shape) for each in value.inputs):
+            return Term(number)  # not entry by entry: a maximum, a product of matrices
+        terms = tuple(self.read(each, index if each.array.ndim else ()) for each in value.inputs)
+        return _simplify(number, name, terms, value.equation.params)
 
+    def _move(self, value: Value, index: tuple[int, ...]) -> Term:
+        """Where the number was before it was moved: the same move, of places instead of numbers."""
+        source, *others = value.inputs
+        places = np.arange(source.array.size, dtype=np.int32).reshape(source.array.shape)
+        moved = value.equation.primitive.bind(places, *(v.array for v in others), **value.equation.params)
+        flat = int(np.asarray(moved)[index])
+        return self.read(source, tuple(int(i) for i in np.unravel_index(flat, source.array.shape)))
 
-def _velocity(e: Entry) -> str:
-    mu, v = six_digits(e.numbers["momentum"]), e.before["velocity"]
-    return f"v ← μv + g = {mu} · {in_brackets(v)} + {in_brackets(e.g)} = {six_digits(e.after['velocity'])}"
-
-
-def _momentum(e: Entry) -> list[str]:
-    rate, v = six_digits(e.numbers["learning_rate"]), e.after["velocity"]
-    return [_velocity(e), f"Δ = −αv = −{rate} · {in_brackets(v)} = {six_digits(e.update)}"]
-
-
-def _nesterov(e: Entry) -> list[str]:
-    rate, mu = six_digits(e.numbers["learning_rate"]), six_digits(e.numbers["momentum"])
-    ahead = f"{six_digits(e.g)} + {mu} · {in_brackets(e.after['velocity'])}"
-    return [_velocity(e), f"Δ = −α(g + μv) = −{rate} · ({ahead}) = {six_digits(e.update)}"]
-
-
-def _divided(e: Entry, symbol: str, square: float) -> str:
-    rate, eps, inner = (six_digits(e.numbers[name]) for name in ("learning_rate", "eps", "eps_root"))
-    filled = f"−{rate} · {in_brackets(e.g)} / (√({six_digits(square)} + {inner}) + {eps})"
-    return f"Δ = −αg / (√({symbol} + ε_root) + ε) = {filled} = {six_digits(e.update)}"
-
-
-def _adagrad(e: Entry) -> list[str]:
-    total = e.after["total"]
-    first = f"G ← G + g² = {six_digits(e.before['total'])} + {in_brackets(e.g)}² = {six_digits(total)}"
-    return [first, _divided(e, "G", total)]
-
-
-def _mean_square(e: Entry, decay: str, name: str, symbol: str) -> str:
-    rho = e.numbers[decay]
-    filled = f"{six_digits(rho)} · {six_digits(e.before[name])} + {six_digits(1 - rho)} · {in_brackets(e.g)}²"
-    return f"{symbol} = {filled} = {six_digits(e.after[name])}"
-
-
-def _rmsprop(e: Entry) -> list[str]:
-    first = _mean_square(e, "decay", "mean_square", "s ← ρs + (1 − ρ)g²")
-    return [first, _divided(e, "s", e.after["mean_square"])]
+    def _sum(self, value: Value, index: tuple[int, ...], number: float) -> Term:
+        source, axes = value.inputs[0], value.equation.params["axes"]
+        shape = tuple(source.array.shape[axis] for axis in axes)
+        if math.prod(shape) > MOST_TERMS:
+            return Term(number)
+        terms = []
+        for inner in np.ndindex(shape):
+            place = list(index)
+            for axis, i in zip(axes, inner):
+                place.insert(axis, i)
+            terms.append(self.read(source, tuple(place)))
+        kept = [term for term in terms if not term.is_always(0)] or terms[:1]
+        return kept[0] if len(kept) == 1 else Term(number, "add", tuple(kept))
 
 
-def _adadelta(e: Entry) -> list[str]:
-    rate, rho, eps = (e.numbers[name] for name in ("learning_rate", "decay", "eps"))
-    s, d = e.after["mean_square"], e.before["mean_square_update"]
-    change = -math.sqrt(d + eps) / math.sqrt(s + eps) * e.g
-    roots = f"−√({six_digits(d)} + {six_digits(eps)}) / √({six_digits(s)} + {six_digits(eps)})"
-    filled = f"{six_digits(rho)} · {six_digits(d)} + {six_digits(1 - rho)} · {in_brackets(change)}²"
-    return [
-        _mean_square(e, "decay", "mean_square", "s ← ρs + (1 − ρ)g²"),
-        f"Δ = −√(d + ε) / √(s + ε) · g = {roots} · {in_brackets(e.g)} = {six_digits(change)}",
-        f"d ← ρd + (1 − ρ)Δ² = {filled} = {six_digits(e.after['mean_square_update'])}",
-        f"αΔ = {six_digits(rate)} · {in_brackets(change)} = {six_digits(e.update)}",
-    ]
+def _simplify(number: float, name: str, terms: tuple[Term, ...], params: Any) -> Term:
+    """The term without what changes nothing: + 0, · 1, / 1, and the 0 that remains of 0 · x."""
+    idle = {"add": 0, "add_any": 0, "sub": 0, "mul": 1, "div": 1}.get(name)
+    if idle is not None and terms[1].is_always(idle):
+        return terms[0]
+    if name in ("add", "add_any", "mul") and idle is not None and terms[0].is_always(idle):
+        return terms[1]
+    if name == "mul" and any(term.is_always(0) for term in terms):
+        return Term(0.0, is_known=True)
+    if name == "integer_pow" and params["y"] == 1:
+        return terms[0]
+    if name == "neg" and not terms[0].operation:
+        return Term(number, is_known=terms[0].is_known)
+    if name == "max" and terms[0].is_always(-math.inf):
+        return terms[1]
+    exponent = 2 if name == "square" else params.get("y", 1) if name == "integer_pow" else 1
+    return Term(number, name, terms, exponent)
 
 
-def _adam(e: Entry) -> list[str]:
-    b1, b2 = (e.numbers[name] for name in ("b1", "b2"))
-    rate, eps, inner = (six_digits(e.numbers[name]) for name in ("learning_rate", "eps", "eps_root"))
-    m, v, t = e.after["m"], e.after["v"], jnp.asarray(e.t)
-    c1, c2 = (float(correction(jnp.asarray(b), t)) for b in (b1, b2))
-    m_hat, v_hat = m / c1, v / c2
-    mean = f"{six_digits(b1)} · {in_brackets(e.before['m'])} + {six_digits(1 - b1)} · {in_brackets(e.g)}"
-    filled = f"−{rate} · {in_brackets(m_hat)} / (√({six_digits(v_hat)} + {inner}) + {eps})"
-    return [
-        f"m ← β₁m + (1 − β₁)g = {mean} = {six_digits(m)}",
-        _mean_square(e, "b2", "v", "v ← β₂v + (1 − β₂)g²"),
-        f"m̂ = m / (1 − β₁^t) = {six_digits(m)} / {six_digits(c1)} = {six_digits(m_hat)}",
-        f"v̂ = v / (1 − β₂^t) = {six_digits(v)} / {six_digits(c2)} = {six_digits(v_hat)}",
-        f"Δ = −αm̂ / (√(v̂ + ε_root) + ε) = {filled} = {six_digits(e.update)}",
-    ]
+# The formula as a text -------------------------------------------------------------------------------
+
+SHAPED: dict[str, str] = {
+    "sqrt": "√{}", "rsqrt": "(1 / √{})", "exp": "e^{}", "exp2": "2^{}",
+    "square": "{}²", "integer_pow": "{}^{}", "softplus": "log(1 + e^{})",
+}  # fmt: skip
 
 
-def _clip(e: Entry) -> list[str]:
-    limit, norm = e.numbers["max_norm"], six_digits(e.norm)
-    if e.norm <= limit:
-        return [f"g ← g = {six_digits(e.update)}, for ‖g‖ = {norm} ≤ {six_digits(limit)}"]
-    return [f"g ← g · c / ‖g‖ = {in_brackets(e.g)} · {six_digits(limit)} / {norm} = {six_digits(e.update)}"]
+def spell(term: Term, named: dict[int, str], level: int = 0) -> str:
+    """The term with its numbers: those in `named` by their number alone, negative ones in brackets."""
+    if not term.operation or (named and id(term) in named):
+        text = six_digits(term.number)
+        return f"({text})" if level and text.startswith("−") else text
+    return _spell_inside(term, named, level)
 
 
-def _decay(e: Entry) -> list[str]:
-    if e.spared:
-        return [f"g ← g = {six_digits(e.update)}, for what is named {e.spared} is spared"]
-    pull = f"{six_digits(e.numbers['rate'])} · {in_brackets(e.theta)}"
-    return [f"g ← g + λθ = {six_digits(e.g)} + {pull} = {six_digits(e.update)}"]
+def _spell_inside(term: Term, named: dict[int, str], level: int = 0) -> str:
+    name = term.operation
+    if name in INFIX:
+        own, sign = INFIX[name]
+        first, *rest = term.terms
+        inner = own + (name in ("sub", "div"))  # a − (b + c), a / (b · c)
+        text = sign.join([spell(first, named, max(own, 1)), *(spell(each, named, inner) for each in rest)])
+        return f"({text})" if level > own else text
+    if name in ("neg", "abs"):
+        text = f"−{spell(term.terms[0], named, 2)}" if name == "neg" else f"|{spell(term.terms[0], named)}|"
+        return f"({text})" if name == "neg" and level else text
+    if name in ("square", "integer_pow"):
+        return spell(term.terms[0], named, 4) + {2: "²", 3: "³"}.get(term.exponent, f"^{term.exponent}")
+    if name in SHAPED:
+        text = SHAPED[name].format(spell(term.terms[0], named, 4))
+        return f"({text})" if level > 3 else text  # (√16)²
+    return f"{CALLED.get(name, name)}({', '.join(spell(each, named) for each in term.terms)})"
 
 
-RULES: dict[Any, Callable[[Entry], list[str]]] = {
-    gradient_descent_update: _gradient_descent,
-    momentum_update: _momentum,
-    nesterov_update: _nesterov,
-    adagrad_update: _adagrad,
-    rmsprop_update: _rmsprop,
-    adadelta_update: _adadelta,
-    adam_update: _adam,
-    clip_by_global_norm_update: _clip,
-    weight_decay_update: _decay,
-}
+def read_aloud(results: dict[str, tuple[Value, tuple[int, ...]]]) -> Iterator[str]:
+    """A line for each result, `name = formula = number`; what was said before is its number from then on."""
+    reader, named, letters = Reader(), dict[int, str](), iter("abcdefghijklmnopq")
+    terms = {name: reader.read(value, index) for name, (value, index) in results.items()}
+    terms = dict(sorted(terms.items(), key=lambda entry: _size(entry[1])))  # a part comes before the whole
+    for name, term in terms.items():
+        for part in _long_and_shared(term, [*terms.values()], named):
+            yield _line(next(letters), part, named)
+        yield _line(name, term, named)
+
+
+def _line(name: str, term: Term, named: dict[int, str]) -> str:
+    number, text = six_digits(term.number), spell(term, named)
+    if term.operation:
+        named[id(term)] = name
+    return f"{name} = {number}" if text == number else f"{name} = {text} = {number}"
+
+
+def _long_and_shared(term: Term, every: list[Term], named: dict[int, str]) -> list[Term]:
+    """The parts of a term that are long and used more than once, innermost first."""
+    uses, found = dict[int, int](), list[Term]()
+    for one in every:
+        _count(one, uses)
+
+    def visit(part: Term) -> None:
+        if not part.operation or id(part) in named:
+            return
+        for inner in part.terms:
+            visit(inner)
+        is_new = part is not term and part not in found and part not in every
+        if is_new and uses[id(part)] > 1 and len(spell(part, named)) > LONG:
+            found.append(part)
+
+    visit(term)
+    return found
+
+
+def _size(term: Term) -> int:
+    return 1 + sum(map(_size, term.terms))
+
+
+def _count(term: Term, uses: dict[int, int]) -> None:
+    uses[id(term)] = uses.get(id(term), 0) + 1
+    if uses[id(term)] == 1:
+        for part in term.terms:
+            _count(part, uses)

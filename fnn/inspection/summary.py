@@ -1,6 +1,7 @@
 """Looking at a network: its layers, what comes out of each, and how much each has to learn."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -8,9 +9,8 @@ import chex
 import jax
 
 from fnn.network.layer import Layer
-from fnn.network.modify import freeze_forward
 from fnn.network.parameters import trained
-from fnn.network.walk import children, is_made_by
+from fnn.network.walk import parts_inside
 from fnn.workflow.arguments import check_network
 
 __all__ = ["summary"]
@@ -43,7 +43,7 @@ def summary(network: Layer, x: chex.ArrayTree) -> str:
     """
     check_network("summary", network)
     params = jax.eval_shape(lambda key: network.init(key, x), jax.random.key(0))
-    rows = [Row("layer", "output", "parameters", "trained"), *_rows("", network, params, x, 0)]
+    rows = [Row("layer", "output", "parameters", "trained"), *_rows("", network, params, x)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [_aligned(row, widths) for row in rows]
     total, learns = _size(params), _size(trained(params))
@@ -56,14 +56,17 @@ def _aligned(row: Row, widths: list[int]) -> str:
     return "  ".join([*cells, row.trained]).rstrip()
 
 
-def _rows(place: str, part: Layer, params: Any, x: Any, depth: int = 0, held: bool = False) -> Iterator[Row]:
-    held = held or is_made_by(part, freeze_forward)
-    size, learns = _size(params), 0 if held else _size(trained(params))
-    said = "" if size == 0 else "yes" if learns == size else "partly" if learns else "no"
-    output = jax.tree.map(lambda leaf: tuple(leaf.shape), jax.eval_shape(part.forward, params, x))
-    yield Row("  " * depth + f"{place} {part.name}".lstrip(), str(output), f"{size:,}", said)
-    for child in children(part, params, x):
-        yield from _rows(*child, depth + 1, held)
+def _rows(
+    place: str, layer: Layer, params: Any, x: Any, depth: int = 0, frozen: bool = False
+) -> Iterator[Row]:
+    size, learns = _size(params), 0 if frozen else _size(trained(params))
+    is_trained = "" if size == 0 else "yes" if learns == size else "partly" if learns else "no"
+    output = jax.tree.map(lambda leaf: tuple(leaf.shape), jax.eval_shape(layer.forward, params, x))
+    number = re.sub(r"^(layer|branch|frozen|inner)\b|layer$", "", place).strip()
+    number = number.removeprefix("part ").strip("'") if number.startswith("part ") else number
+    yield Row("  " * depth + f"{number} {layer.name}".lstrip(), str(output), f"{size:,}", is_trained)
+    for part in parts_inside(layer, params, x):
+        yield from _rows(part.place, part.layer, part.params, part.x, depth + 1, frozen or part.is_frozen)
 
 
 def _size(params: chex.ArrayTree) -> int:
