@@ -24,9 +24,10 @@ from fnn.losses.classification import binary_cross_entropy, softmax_cross_entrop
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.regression import r2_score
-from fnn.network.compose import parallel, residual, serial
+from fnn.network.compose import residual, serial
 from fnn.network.layer import Layer, LayerError, layer
 from fnn.network.modify import freeze, precision, repeat
+from fnn.network.parallel import parallel
 from fnn.network.parameters import merge, trained
 from fnn.network.wire import wire
 from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from fnn.guard.functions import shaped
 from fnn.network.parameters import trained
-from fnn.run.arguments import hyperparameters
+from fnn.run.hyperparameters import hyperparameters
 from fnn.workflow.setting import Setting
+from fnn.workflow.shapes import shaped
 from fnn.workflow.state import State, first_state, with_best
 
 __all__: list[str] = []

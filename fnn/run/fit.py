@@ -11,18 +11,20 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.numbers import check_whole
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
-from fnn.run.arguments import check_course, check_start, check_state, read_setting
+from fnn.run.arguments import check_cost, check_course, check_start, check_state
 from fnn.run.begin import begin, make_strong, parts_of, shapes_of_start
 from fnn.run.loop import CAPACITY, Fitted, Plan, Report, Run, loop
 from fnn.run.not_finite import find
 from fnn.run.progress import progress_bar
 from fnn.run.rehearsal import rehearse
 from fnn.saving.fingerprint import fingerprint
-from fnn.saving.folder import Folder, check_folder, check_total, held, keep, newest
+from fnn.saving.folder import Folder, check_folder, check_total, keep, lock_folder, read_newest
+from fnn.workflow.arguments import check_functions
 from fnn.workflow.epochs import costs_are_finite, many_epochs
-from fnn.workflow.setting import Setting
+from fnn.workflow.setting import Setting, as_partial, make_setting, read_all_rows
 from fnn.workflow.state import State, stays_finite
 
 __all__ = ["fit"]
@@ -50,7 +52,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int | None = None,
 ) -> Fitted:
-    """Train a network on arrays: x (n, …), y (n, …), in shuffled batches, for so many epochs.
+    """Train a network on arrays: x (n, …), y (n, …), in shuffled mini-batches, for `epochs` epochs.
 
         repeat   ŷ = forward(θ, x)   c = cost(ŷ, y) + penalty(θ)   g = ∂c/∂θ   θ ← θ + update(g)
 
@@ -91,10 +93,10 @@ def fit(
         folder, kept = None, None
         if checkpoint is not None:
             check_total("the state given", 0 if state is None else int(state.epoch), epochs)
-            path = stack.enter_context(held(os.fsdecode(checkpoint)))
+            path = stack.enter_context(lock_folder(os.fsdecode(checkpoint)))
             more = {"patience": patience, "key": key, "params": params, "state": state}
             folder = Folder(path, fingerprint(**parts_of(setting, like, more)))
-            kept = newest(folder, like, epochs)
+            kept = read_newest(folder, like, epochs)
         run = Run(*(kept or begin(setting, given, state)))
         before = int(run.state.epoch) if state is not None and checkpoint is None else 0
         watchers = (on_epoch,) if on_epoch is not None else ()
@@ -103,6 +105,28 @@ def fit(
             watchers = (stack.enter_context(bar), *watchers)
         plan = _plan(setting, patience, watchers, folder, every, before + epochs)
         return loop(plan, run, None if kept is None else int(run.state.epoch))
+
+
+def read_setting(
+    network: Any,
+    cost: Any,
+    optimizer: Any,
+    x: Any,
+    y: Any,
+    batch_size: Any,
+    sample_weight: Any,
+    penalty: Any,
+    validation: Any,
+    metrics: Any,
+) -> Setting:
+    """What the run computes with: functions that fit together, and rows as arrays."""
+    check_functions("fit", network, cost, optimizer, penalty)
+    check_cost(cost)
+    check_whole("fit", "batch_size", batch_size)
+    x, y, sample_weight, validation = read_all_rows(network, cost, x, y, sample_weight, validation)
+    rest = {"batch_size": int(batch_size), "x": x, "y": y, "sample_weight": sample_weight}
+    init = as_partial(optimizer.init)
+    return make_setting(network, cost, optimizer, penalty, metrics, **rest, validation=validation, init=init)
 
 
 def _plan(

@@ -12,7 +12,7 @@ import chex
 import jax
 import numpy as np
 
-from fnn.guard.warning import warn
+from fnn.guard.warn import warn_user
 from fnn.run.not_finite import NotFinite
 from fnn.workflow.state import State
 
@@ -25,7 +25,7 @@ CAPACITY = 1024  # the most epochs in one compiled call: the length of its histo
 SECONDS = 0.5  # about how long a call may run, so that the host can step in
 
 
-GROWTH = 8  # a call is at most so many times longer than the one before: one epoch alone is timed badly
+GROWTH = 8  # how much longer a call may be than the one before: a single epoch is timed badly
 
 
 PIECES = 100  # of a history, before they are joined
@@ -122,7 +122,7 @@ def loop(plan: Plan, run: Run, kept: int | None) -> Fitted:
         if error is not None:
             raise error
         if found is not None:
-            warn(f"fit: {found}", RuntimeWarning)
+            warn_user(f"fit: {found}", RuntimeWarning)
     return fitted
 
 
@@ -181,7 +181,7 @@ def _keep(plan: Plan, run: Run) -> int:
         if plan.keep:
             plan.keep(run)
     except (OSError, ValueError) as error:
-        warn(
+        warn_user(
             f"fit: the checkpoint of epoch {int(run.state.epoch)} could not be written: {error}. The run "
             "goes on, and its parameters are returned; the checkpoints before it are still there."
         )

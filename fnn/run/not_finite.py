@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from fnn.guard.words import name_of
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
-from fnn.network.taps import first_bad, not_finite_in
-from fnn.network.walk import children
+from fnn.network.taps import first_bad, not_finite_in, path_inside
+from fnn.network.walk import layers_at
 from fnn.workflow.batches import make_batches
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import cost_of
@@ -112,7 +112,9 @@ def _suspects(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.
     taken = next(keys)
     hit = first_bad(network, lambda tapped: tapped.forward_train(state.params, x, jax.random.clone(taken)))
     if hit is not None and not (hit.is_mask and jnp.isfinite(value).all()):
-        yield Suspect("activation", " › ".join(hit.path) or network.name, hit.found)
+        inside = path_inside(network, state.params, x)
+        path = inside if len(inside) >= len(hit.path) and {*hit.path} <= {*inside} else hit.path
+        yield Suspect("activation", " › ".join(path) or network.name, hit.found)
     yield from _bad("cost", value, lambda path: name_of(cost))
     if penalty is not None:
         yield from _bad("penalty", penalty(trained(state.params)), lambda path: name_of(penalty))
@@ -172,16 +174,6 @@ def _bad(quantity: str, tree: Any, words: Callable[[Any], str]) -> Iterator[Susp
 
 
 def _layer_of(network: Layer, params: Any, x: Any, path: tuple[Any, ...]) -> str:
-    """The layers from the outermost in to which the array at this path of the parameters belongs."""
-    described = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (params, x))
-    leaves = dict(jax.tree_util.tree_leaves_with_path(described[0]))
-    names = [*_descended(network, described[0], described[1], leaves[path])]
+    """The layers to which the array at this path of the parameters belongs, and its name."""
+    names = layers_at(network, params, x, path)
     return ", ".join([" › ".join(names), str(getattr(path[-1], "key", ""))]) if names else network.name
-
-
-def _descended(layer: Layer, params: Any, x: Any, leaf: Any) -> Iterator[str]:
-    for child in children(layer, params, x):
-        if any(own is leaf for own in jax.tree.leaves(child.params)):
-            place = f"layer {child.place}" if child.place.isdigit() else child.place
-            yield f"{place}, {child.layer.name}".removeprefix(", ")
-            yield from _descended(child.layer, child.params, child.x, leaf)

@@ -9,7 +9,7 @@ __all__: list[str] = []
 
 @contextlib.contextmanager
 def progress_bar(epochs: int, done: int = 0) -> Iterator[Callable[[Any], None]]:
-    """A watcher of reports that moves a bar of so many epochs and shows the measures."""
+    """A function of reports that moves a bar of `epochs` epochs and shows the measures."""
     try:
         from tqdm.auto import tqdm
     except ImportError as error:

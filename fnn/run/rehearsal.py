@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fnn.guard.functions import shaped
 from fnn.guard.trees import check_same, places
 from fnn.guard.words import describe, name_of
 from fnn.network.parameters import trained
-from fnn.workflow.evaluation import forward_in_blocks
-from fnn.workflow.objective import cost_of, real_number
+from fnn.workflow.epochs import measure
 from fnn.workflow.setting import Setting
+from fnn.workflow.shapes import shaped
 from fnn.workflow.state import State
 from fnn.workflow.training import one_turn
 
@@ -44,7 +42,7 @@ def _rehearse(_: None, setting: Setting, state: State) -> None:
     )
     if setting.validation is not None:
         with _add_note("This came up with the rows of validation=."):
-            jax.eval_shape(_validate, setting, state.params)
+            jax.eval_shape(_measure, setting, state.params)
 
 
 def _first_rows(batch_size: int, rows: Any) -> Any:
@@ -77,17 +75,10 @@ def _turn(setting: Setting, state: State, batch: tuple[Any, ...]) -> State:
     return one_turn(dataclasses.replace(setting, cost=cost, penalty=penalty), state, batch, state.key).state
 
 
-def _validate(setting: Setting, params: Any) -> dict[str, jax.Array]:
-    assert setting.validation is not None
-    x, y, *weight = setting.validation
-    predictions = forward_in_blocks(setting.network, params, x)
-    real_number("cost", cost_of(_watch("cost", setting.cost), predictions, y, *weight or [None]))
-    measured = {}
-    for name, metric in setting.metrics.items():
-        with _add_note(f"This came up in metrics[{name!r}]."):
-            watched = _watch(f"metrics[{name!r}]", metric, constant=True)
-            measured[name] = jnp.asarray(cost_of(watched, predictions, y, *weight or [None]))
-    return measured
+def _measure(setting: Setting, params: Any) -> dict[str, jax.Array]:
+    metrics: Any = {name: _watch(f"metrics[{name!r}]", each, True) for name, each in setting.metrics.items()}
+    cost: Any = _watch("cost", setting.cost)
+    return measure(dataclasses.replace(setting, cost=cost, metrics=metrics), params)
 
 
 def _watch(name: str, function: Callable[..., Any], constant: bool = False) -> Callable[..., Any]:
@@ -106,6 +97,10 @@ def _watch(name: str, function: Callable[..., Any], constant: bool = False) -> C
                 f"{name} expected a function of jax.numpy, but {name_of(function)} takes its numbers out of "
                 f"JAX, into NumPy's or Python's: write jnp.log for np.log, jnp.where for if. ({reason})"
             ) from error
+        except Exception as error:
+            if name.startswith("metrics"):
+                error.add_note(f"This came up in {name}.")
+            raise
         if not isinstance(value, NUMBERS if constant else jax.core.Tracer):
             raise TypeError(
                 f"{name} expected numbers computed from its arguments, got {describe(value)} from "

@@ -6,16 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from fnn.guard.arrays import as_arrays, row_count
-from fnn.guard.functions import accepted, takes
+from fnn.guard.functions import takes
 from fnn.guard.numbers import check_whole
 from fnn.guard.trees import check_leaves
-from fnn.guard.words import describe, name_of, signature
+from fnn.guard.words import Words, describe, name_of, signature, unexpected
 from fnn.losses import classification, regression
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
+from fnn.optimizers.rule import accepted
 from fnn.optimizers.transformations import check_has_rule
 
 __all__: list[str] = []
@@ -28,31 +27,26 @@ def check_network(caller: str, network: Any, cost: Any = None) -> None:
     """Refuse what is not a layer: a factory that was not called, a function, swapped arguments."""
     if isinstance(network, Layer):
         return
+    fix = "fnn.serial(function) makes one." if callable(network) else "Does the network come first?"
+    if getattr(network, "makes_a_layer", False):
+        fix = f"Call it: fnn.{name_of(network)}(…)."
     if isinstance(cost, Layer):
         fix = "Are network and cost swapped?"
-    elif getattr(network, "makes_a_layer", False):
-        fix = f"Call it: fnn.{name_of(network)}(…)."
-    else:
-        fix = "fnn.serial(function) makes one." if callable(network) else "Does the network come first?"
-    raise TypeError(
-        f"{caller}: network expected a layer, such as fnn.serial(…), got {describe(network)}. {fix}"
-    )
+    raise TypeError(unexpected(f"{caller}: network", "a layer, such as fnn.serial(…)", network, fix))
 
 
 def check_optimizer(caller: str, optimizer: Any) -> None:
     """Refuse what has no init and update, or where they take something else."""
+    where = f"{caller}: optimizer"
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        fix = f" Call it: {name_of(optimizer)}(…)." if callable(optimizer) else ""
+        fix = f"Call it: {name_of(optimizer)}(…)." if callable(optimizer) else ""
         if "predictions" in signature(optimizer):
-            fix = " Are cost and optimizer swapped?"
-        expected = f"{caller}: optimizer expected one such as fnn.adam()"
-        raise TypeError(f"{expected}, got {describe(optimizer)}.{fix}")
+            fix = "Are cost and optimizer swapped?"
+        raise TypeError(unexpected(where, "one such as fnn.adam()", optimizer, fix))
     if not (takes(optimizer.init, "params") and _is_update(optimizer.update)):
-        raise TypeError(
-            f"{caller}: optimizer expected init(params) → state and update(grads, state, params) → updates, "
-            f"state; got {describe(optimizer.init)} and {describe(optimizer.update)}"
-            f"{signature(optimizer.update)}."
-        )
+        expected = "init(params) → state and update(grads, state, params) → updates, state"
+        got = f"{describe(optimizer.init)} and {describe(optimizer.update)}{signature(optimizer.update)}"
+        raise TypeError(unexpected(where, expected, Words(got)))
     check_has_rule(optimizer.init)
 
 
@@ -60,34 +54,28 @@ def _is_update(update: Any) -> bool:
     """Whether it takes grads, state and params; of the extra arguments it may ask for any."""
     if takes(update, "grads", "state", "params"):
         return True
-    if not callable(update):
-        return False
-    asked = accepted(update, {"value": None, "grad": None, "value_fn": None})
-    return takes(functools.partial(update, **asked), "grads", "state", "params")
+    asked = accepted(update, {"value": None, "grad": None, "value_fn": None}) if callable(update) else {}
+    return bool(asked) and takes(functools.partial(update, **asked), "grads", "state", "params")
 
 
 def check_compares(caller: str, name: str, function: Any, example: str) -> None:
     """Refuse what cannot be called with predictions and targets: a name, a rule, another function."""
     if takes(function, "predictions", "targets"):
         return
-    fix = " Are cost and optimizer swapped?" if hasattr(function, "update") else ""
+    fix = "Are cost and optimizer swapped?" if hasattr(function, "update") else ""
     if isinstance(function, str):
-        itself = f"fnn.{function}" if function in classification.__all__ + regression.__all__ else example
-        fix = f" Give the function itself: {itself}."
-    raise TypeError(
-        f"{caller}: {name} expected a function of predictions and targets, such as {example}, "
-        f"got {describe(function)}{signature(function)}.{fix}"
-    )
+        known = classification.__all__ + regression.__all__
+        fix = f"Give the function itself: {f'fnn.{function}' if function in known else example}."
+    got = Words(describe(function) + signature(function))
+    expected = f"a function of predictions and targets, such as {example}"
+    raise TypeError(unexpected(f"{caller}: {name}", expected, got, fix))
 
 
-def check_penalty(caller: str, penalty: Any) -> None:
-    """Refuse what cannot be called with the parameters; None is no penalty."""
-    if penalty is not None and not takes(penalty, "params"):
-        raise TypeError(
-            f"{caller}: penalty expected a function of one argument, the trained parameters, got "
-            f"{describe(penalty)}{signature(penalty)}. A number is a factor in it: "
-            "lambda params: 0.01 * jnp.sum(params[0]['weight'] ** 2)."
-        )
+def check_of_one(where: str, function: Any, argument: str, fix: str = "") -> None:
+    """Refuse what cannot be called with one argument; None is no function at all."""
+    if function is not None and not takes(function, "argument"):
+        got = Words(describe(function) + signature(function))
+        raise TypeError(unexpected(where, f"a function of one argument, {argument}", got, fix))
 
 
 def check_functions(caller: str, network: Any, cost: Any, optimizer: Any, penalty: Any) -> None:
@@ -95,20 +83,27 @@ def check_functions(caller: str, network: Any, cost: Any, optimizer: Any, penalt
     check_network(caller, network, cost)
     check_compares(caller, "cost", cost, "fnn.mse")
     check_optimizer(caller, optimizer)
-    check_penalty(caller, penalty)
+    factor = "A number is a factor in it: lambda params: 0.01 * jnp.sum(params[0]['weight'] ** 2)."
+    check_of_one(f"{caller}: penalty", penalty, "the trained parameters", factor)
 
 
 def check_metrics(caller: str, metrics: Any) -> None:
     """Refuse metrics that are not functions by name."""
     if not isinstance(metrics, Mapping):
-        raise TypeError(
-            f"{caller}: metrics expected functions by name, such as {{'accuracy': fnn.accuracy}}, "
-            f"got {describe(metrics)}."
-        )
+        expected = "functions by name, such as {'accuracy': fnn.accuracy}"
+        raise TypeError(unexpected(f"{caller}: metrics", expected, metrics))
     for name, metric in metrics.items():
         if not isinstance(name, str):
-            raise TypeError(f"{caller}: metrics expected texts as names, got {describe(name)}.")
+            raise TypeError(unexpected(f"{caller}: metrics", "texts as names", name))
         check_compares(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
+
+
+def check_takes_weight(where: str, metric: Any) -> None:
+    """Refuse a metric that does not take the weights that are given."""
+    if signature(metric) and not accepted(metric, {"sample_weight": None}):  # some functions of C have none
+        expected, got = "a function that takes sample_weight", Words(describe(metric) + signature(metric))
+        fix = "Let it be metric(predictions, targets, sample_weight=None)."
+        raise TypeError(unexpected(where, expected, got, fix))
 
 
 # Parameters and states ----------------------------------------------------------------------------
@@ -119,8 +114,8 @@ def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
     whole = hasattr(params, "params")
     fix = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
     if whole or params is None or isinstance(params, Layer):
-        expected = "params expected a tree of arrays, such as fitted.params"
-        raise TypeError(f"{caller}: {expected}, got {describe(params)}. {fix}")
+        expected = "a tree of arrays, such as fitted.params"
+        raise TypeError(unexpected(f"{caller}: params", expected, params, fix))
     check_leaves(caller, "params", params, fix, also)
 
 
@@ -128,20 +123,18 @@ def check_slopes(caller: str, params: Any) -> None:
     """Refuse what is not a tree of numbers, and trained integers: they have no derivative."""
     check_params(caller, params, also=(int, float, complex))
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained(params)):
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(
-                f"{caller}: params{jax.tree_util.keystr(path)} expected floating-point numbers, got {dtype} "
-                f"of shape {jnp.shape(leaf)}: integers have no derivative. Give .astype('float32')."
-            )
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            where = f"{caller}: params{jax.tree_util.keystr(path)}"
+            got = Words(f"{jnp.result_type(leaf)} of shape {jnp.shape(leaf)}: integers have no derivative")
+            raise TypeError(unexpected(where, "floating-point numbers", got, "Give .astype('float32')."))
 
 
 def check_state_fields(caller: str, state: Any) -> None:
     """Refuse what has not the fields of a State."""
     if not all(hasattr(state, name) for name in ("params", "optimizer", "key", "epoch")):
-        whole = hasattr(state, "state")
-        fix = "It is in its field .state." if whole else "fnn.start(network, optimizer, x, key=…) makes one."
-        raise TypeError(f"{caller}: state expected an fnn.State, got {describe(state)}. {fix}")
+        fix = "fnn.start(network, optimizer, x, key=…) makes one."
+        fix = "It is in its field .state." if hasattr(state, "state") else fix
+        raise TypeError(unexpected(f"{caller}: state", "an fnn.State", state, fix))
 
 
 # One turn and many --------------------------------------------------------------------------------
@@ -154,87 +147,53 @@ def check_turn(
     optimizer: Any,
     state: Any,
     penalty: Any,
-    x: Any,
-    y: Any,
-    sample_weight: Any,
     batch_size: Any = 1,
-) -> tuple[Any, ...]:
-    """The rows (x, y, sample_weight) as arrays of one length; refuses what is not what its name says."""
+) -> None:
+    """Refuse arguments of a step, an epoch or a training that are not what their names say."""
     check_functions(caller, network, cost, optimizer, penalty)
     check_state_fields(caller, state)
-    check_whole(caller, "batch_size", batch_size, mend="It is the number of rows of a step, such as 32.")
-    return _read_rows(state, x=x, y=y, sample_weight=sample_weight)
-
-
-def _read_rows(state: Any, **trees: Any) -> tuple[Any, ...]:
-    rows = tuple(_as_arrays(name, tree) for name, tree in trees.items())
-    row_count(**dict(zip(trees, rows)))
-    if isinstance(state.epoch, jax.core.Tracer):  # under a user's jit a NumPy array is a constant of it,
-        return jax.tree.map(jnp.asarray, rows)  # and JAX remembers its type from where it was first seen
-    return rows
-
-
-def _as_arrays(name: str, rows: Any) -> Any:
-    """Lists and tables as arrays; what JAX computes with is left as it is."""
-    return rows if all(map(_is_numeric, jax.tree.leaves(rows))) else as_arrays(rows, name)
-
-
-def _is_numeric(leaf: Any) -> bool:
-    numeric = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
-    return isinstance(leaf, jax.Array) or (numeric and not np.ma.is_masked(leaf))
+    check_whole(caller, "batch_size", batch_size, fix="It is the number of rows of a step, such as 32.")
 
 
 def check_epochs(epochs: Any, capacity: Any) -> None:
     """Refuse epochs that cannot be counted, and a history that cannot hold them."""
+    most = "give the largest number of epochs."
     if capacity is not None:
-        check_whole("train", "capacity", capacity, mend="It is the number of rows of the history.")
+        check_whole("train", "capacity", capacity, fix="It is the number of rows of the history.")
     if not isinstance(epochs, jax.core.Tracer):
         check_whole("train", "epochs", epochs, 0, "A run is continued by calling train with its state.")
         if capacity is not None and epochs > capacity:
-            raise ValueError(
-                f"train: capacity expected room for {epochs} epochs, got capacity={capacity}: the rest "
-                "would be lost. Leave it out, or give the largest number of epochs."
-            )
+            got = Words(f"capacity={capacity}: the rest would be lost")
+            raise ValueError(unexpected("train: capacity", f"room for {epochs} epochs", got, f"Or {most}"))
     elif epochs.shape != () or not jnp.issubdtype(epochs.dtype, jnp.integer):
-        raise ValueError(
-            f"train: epochs expected one whole number, got {epochs.dtype} of shape {epochs.shape}."
-        )
+        got = Words(f"{epochs.dtype} of shape {epochs.shape}")
+        raise ValueError(unexpected("train: epochs", "one whole number", got))
     elif capacity is None:
         raise ValueError(
-            "train: epochs is traced here, so it cannot decide the length of the history: give capacity=, "
-            "the largest number of epochs."
+            "train: epochs is traced here, so it cannot decide the history's length: give capacity=, the "
+            "largest number of epochs."
         )
 
 
 def check_validation(caller: str, validation: Any, metrics: Any, patience: Any) -> None:
     """Refuse what is not (x, y) or (x, y, sample_weight), and what needs one where there is none."""
     if patience is not None and not isinstance(patience, jax.core.Tracer):
-        check_whole(caller, "patience", patience, mend="Without it training goes on to the last epoch.")
+        check_whole(caller, "patience", patience, fix="Without it training goes on to the last epoch.")
+    needy = "patience" if patience is not None else "metrics" if metrics else None
+    if validation is None and needy:
+        raise ValueError(
+            f"{caller}: {needy} needs rows that are not trained on: give validation=(x, y). "
+            "fnn.split sets some aside; fnn.evaluate measures after training."
+        )
     if validation is None:
-        needy = "patience" if patience is not None else "metrics" if metrics else None
-        if needy:
-            raise ValueError(
-                f"{caller}: {needy} needs rows that are not trained on: give validation=(x, y). "
-                "fnn.split sets some aside; fnn.evaluate measures after training."
-            )
         return
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-        got = f"a tuple of {len(validation)}" if isinstance(validation, tuple) else describe(validation)
-        raise TypeError(
-            f"{caller}: validation expected (x, y) or (x, y, sample_weight), got {got}. Give a tuple of rows "
-            "that are not trained on; fnn.split sets some aside."
-        )
+        got = Words(f"a tuple of {len(validation)}") if isinstance(validation, tuple) else validation
+        fix = "Give a tuple of rows that are not trained on; fnn.split sets some aside."
+        raise TypeError(unexpected(f"{caller}: validation", "(x, y) or (x, y, sample_weight)", got, fix))
     check_metrics(caller, {} if metrics is None else metrics)
     if "cost" in (metrics or {}):
         raise ValueError(
             f"{caller}: metrics['cost'] would replace the validation cost, which decides what is best. "
             "Choose another name."
         )
-
-
-def read_validation(state: Any, validation: Any, metrics: Any, patience: Any) -> tuple[Any, ...] | None:
-    """The rows that are not trained on, as arrays."""
-    check_validation("train", validation, metrics, patience)
-    if validation is None:
-        return None
-    return _read_rows(state, **{f"validation[{i}]": part for i, part in enumerate(validation)})

@@ -13,10 +13,11 @@ from jax.typing import ArrayLike
 from fnn.network.layer import Layer
 from fnn.network.parameters import statistics
 from fnn.optimizers.rule import Optimizer
-from fnn.workflow.arguments import check_epochs, check_turn, read_validation
+from fnn.workflow.arguments import check_epochs, check_turn, check_validation
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import Function, cost_of
-from fnn.workflow.setting import Setting, make_setting
+from fnn.workflow.rows import check_targets_of
+from fnn.workflow.setting import Setting, make_setting, read_rows
 from fnn.workflow.state import Best, State, is_stalled, lower_of, still_finite, with_best
 from fnn.workflow.training import one_epoch
 
@@ -40,14 +41,13 @@ def train(
     patience: ArrayLike | None = None,
     capacity: int | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Epochs in one compiled loop: state ← epoch(state), so many times; and the history, (epochs,) each.
+    """Epochs in one compiled loop: state ← epoch(state), `epochs` times; and the history, (epochs,) each.
 
-    `validation` is (x, y) or (x, y, sample_weight): after each epoch its cost and metrics are taken,
-    and the best parameters kept; training ends when the cost has not fallen for `patience` epochs,
-    and after an epoch whose cost, validation cost, or statistics of layers are not finite.
-    The history has `capacity` rows (by default `epochs`), of which as many are filled as epochs were
-    made: `epochs` may be traced, so that another number compiles nothing, and then needs a capacity.
-    Prechelt 1998, on when to stop.
+    `validation` is (x, y) or (x, y, sample_weight). After each epoch its cost and metrics are computed,
+    and the parameters of the lowest cost are kept. Training ends early when that cost has not fallen for
+    `patience` epochs, or when a cost or the statistics of a layer are not finite. The history has
+    `capacity` rows, by default `epochs`; the rows after the last epoch stay NaN. `epochs` may be traced,
+    so that another number compiles nothing, and then needs a capacity. Prechelt 1998, on when to stop.
 
     >>> from fnn import adam, dense, mse, start
     >>> x = jnp.ones((10, 2))
@@ -56,10 +56,14 @@ def train(
     >>> history["cost"].shape
     (3,)
     """
-    data = check_turn("train", network, cost, optimizer, state, penalty, x, y, sample_weight, batch_size)
-    x, y, sample_weight = data
+    check_turn("train", network, cost, optimizer, state, penalty, batch_size)
     check_epochs(epochs, capacity)
-    validation = read_validation(state, validation, metrics, patience)
+    check_validation("train", validation, metrics, patience)
+    x, y, sample_weight = read_rows(state, x=x, y=y, sample_weight=sample_weight)
+    check_targets_of(network, cost, x, y, sample_weight)
+    if validation is not None:
+        named = {f"validation[{i}]": part for i, part in enumerate(validation)}
+        validation = read_rows(state, **named)
     setting = make_setting(
         network, cost, optimizer, penalty, metrics,
         batch_size=int(batch_size), x=x, y=y, sample_weight=sample_weight, validation=validation,
@@ -72,7 +76,7 @@ def train(
 def many_epochs(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike | None, rows: int
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The fold of one epoch, until there are enough; and its history, of so many rows."""
+    """The fold of one epoch, until there are enough; and its history, of `rows` rows."""
     if setting.validation is not None:
         state = with_best(state)
 

@@ -1,4 +1,4 @@
-"""What a trained network says, and how well: predict, evaluate."""
+"""What a trained network predicts, and how well: predict, evaluate."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -12,13 +12,12 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_arrays, row_count
-from fnn.guard.functions import check_takes
-from fnn.guard.numbers import check_finite, check_whole, refuse_values
-from fnn.guard.words import describe
-from fnn.metrics.classification import check_targets
+from fnn.guard.numbers import check_finite, check_whole
+from fnn.guard.words import Words, describe, unexpected
 from fnn.network.layer import Layer
-from fnn.workflow.arguments import check_metrics, check_network, check_params
-from fnn.workflow.rows import _check_shapes, check_one_a_row, suited
+from fnn.workflow.arguments import check_metrics, check_network, check_params, check_takes_weight
+from fnn.workflow.rows import check_shapes, check_targets, check_weights
+from fnn.workflow.shapes import check_one_a_row, rows_for
 
 __all__ = ["evaluate", "predict"]
 
@@ -27,12 +26,12 @@ BLOCK = 1024  # rows that pass through the network at once
 
 
 def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_size: int = BLOCK) -> Any:
-    """What the trained network says about every row: ŷ = forward(params, x).
+    """The predictions of the trained network for every row: ŷ = forward(params, x).
 
         x: (n, …)   ŷ: (n, …)      n ≥ 1, `batch_size` rows in memory at once
 
-    Compiled once for all numbers of rows from `batch_size` up, and once for each power of two below. The
-    last block is filled up with copies of its last row, so rows must not see one another.
+    Compiled once for any number of rows from `batch_size` up, and once for each power of two below. The
+    last block is filled up with copies of its last row, so a row's prediction must not depend on others.
 
     >>> import fnn
     >>> fnn.predict(fnn.serial(jnp.square), ((),), jnp.array([[1.0], [3.0]]))
@@ -43,15 +42,15 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     network, and a network that does not give one prediction a row.
     """
     _check_call("predict", network, params, batch_size)
-    x = suited(network, as_arrays(x, "x"))
+    x = rows_for(network, as_arrays(x, "x"))
     n = row_count(x=x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
-        _check_shapes(network, params, x)
+        check_shapes(network, params, x)
         return forward_in_blocks(network, params, x, batch_size)
     size = min(batch_size, 1 << (n - 1).bit_length())
     blocks = []
     for first in range(0, n, size):
-        block = jax.tree.map(lambda a, first=first: _padded(a[first : first + size], size), x)
+        block = jax.tree.map(lambda a, first=first: _pad(a[first : first + size], size), x)
         blocks.append(_forward(network, params, block))
     if len(blocks) == 1 and n == size:
         return blocks[0]
@@ -60,7 +59,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
-    _check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
+    check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
     return _row_by_row(network, params, x)
 
 
@@ -71,7 +70,7 @@ def _row_by_row(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> An
     return y
 
 
-def _padded(rows: ArrayLike, size: int) -> np.ndarray:
+def _pad(rows: ArrayLike, size: int) -> np.ndarray:
     """The rows, and copies of the last one up to `size`: rows do not see one another."""
     rows = np.asarray(rows)
     missing = size - len(rows)
@@ -118,19 +117,17 @@ def evaluate(
     """
     _check_call("evaluate", network, params, batch_size)
     check_metrics("evaluate", metrics)
-    for name, metric in metrics.items():
-        check_takes(f"evaluate: metrics[{name!r}]", metric, sample_weight is not None)
+    for name, metric in metrics.items() if sample_weight is not None else ():
+        check_takes_weight(f"evaluate: metrics[{name!r}]", metric)
     x, y = as_arrays(x, "x"), as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
     row_count(x=x, y=y, sample_weight=sample_weight)
-    check_finite(x=x, y=y, sample_weight=sample_weight)
-    refuse_values(
-        lambda weights: weights < 0, () if sample_weight is None else sample_weight, None,
-        "evaluate: sample_weight expected no negative weight", "A weight of 0 leaves a row out.",
-    )  # fmt: skip
+    check_finite("x", x)
+    check_finite("y", y, sample_weight=sample_weight)
+    check_weights("sample_weight", sample_weight)
     predictions = predict(network, params, x, batch_size=batch_size)
     for metric in metrics.values():
-        check_targets(metric, predictions, y, sample_weight)
+        check_targets(metric, predictions, y, sample_weight, "y")
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {name: _number(name, _value(metric, predictions, y, options)) for name, metric in metrics.items()}
 
@@ -158,10 +155,9 @@ def _is_numbers(value: Any) -> bool:
 
 def _number(name: str, value: Any) -> Any:
     if not _is_numbers(value) or (np.ndim(value) == 0 and np.iscomplexobj(value)):
-        raise TypeError(
-            f"evaluate: metrics[{name!r}] expected a function that returns a number or an array, got "
-            f"{describe(value)} from it: does it return what it computes?"
-        )
+        where, fix = f"evaluate: metrics[{name!r}]", "Does it return what it computes?"
+        got = Words(f"{describe(value)} from it")
+        raise TypeError(unexpected(where, "a function that returns a number or an array", got, fix))
     return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 
@@ -172,4 +168,4 @@ def _check_call(caller: str, network: Any, params: Any, batch_size: Any) -> None
     """Refuse what is no network, no parameters and no number of rows."""
     check_network(caller, network)
     check_params(caller, params)
-    check_whole(caller, "batch_size", batch_size, mend="It is the number of rows in memory at once.")
+    check_whole(caller, "batch_size", batch_size, fix="It is the number of rows in memory at once.")

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import accepted
-from fnn.guard.words import describe, name_of
+from fnn.guard.words import Words, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
+from fnn.optimizers.rule import accepted
 from fnn.workflow.arguments import check_compares, check_network
 
 __all__ = ["Objective", "loss"]
@@ -49,14 +49,11 @@ class Objective(NamedTuple):
 def real_number(name: str, value: Any) -> jax.Array:
     """The value, refused where it is no single real number."""
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
-        raise TypeError(
-            f"the {name} must be one real number, got {describe(value)}: does the function return it?"
-        )
+        raise TypeError(unexpected(f"the {name}", "one real number", value, "Does the function return it?"))
     if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-        raise ValueError(
-            f"the {name} must be one real number, got {jnp.result_type(value)} of shape "
-            f"{jnp.shape(value)}: take the mean over rows and outputs."
-        )
+        got = Words(f"{jnp.result_type(value)} of shape {jnp.shape(value)}")
+        fix = "Take the mean over rows and outputs."
+        raise ValueError(unexpected(f"the {name}", "one real number", got, fix))
     return jnp.asarray(value)
 
 

@@ -7,12 +7,19 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import as_partial
+from fnn.guard.arrays import as_arrays, row_count
+from fnn.guard.numbers import check_finite
+from fnn.guard.words import describe
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
+from fnn.workflow.rows import WEIGHTS, check_targets_of, check_weights
+from fnn.workflow.shapes import as_floats
+from fnn.workflow.state import State
 
 __all__: list[str] = []
 
@@ -45,6 +52,23 @@ class Setting:
     init: Partial | None = None  # of the rule: only a run that begins needs it
 
 
+def as_partial(function: Callable[..., Any]) -> Partial:
+    """The function with its numbers as leaves, so that another number compiles nothing.
+
+    >>> jax.tree.leaves(as_partial(functools.partial(round, ndigits=2)))
+    [2]
+    """
+    if not isinstance(function, functools.partial):
+        return Partial(function)
+    for path, leaf in jax.tree_util.tree_leaves_with_path((function.args, function.keywords)):
+        if isinstance(leaf, str) or callable(leaf):
+            raise TypeError(
+                f"the option {jax.tree_util.keystr(path[1:])} of {function.func.__name__} expected a number "
+                f"or an array, got {describe(leaf)}. Write a function of your own for anything else."
+            )
+    return Partial(function.func, *function.args, **function.keywords)
+
+
 def make_setting(
     network: Layer,
     cost: Function,
@@ -62,3 +86,47 @@ def make_setting(
         {name: as_partial(metric) for name, metric in (metrics or {}).items()},
         **rest,
     )
+
+
+def read_rows(state: State, **trees: Any) -> tuple[Any, ...]:
+    """Lists and tables as arrays of one length; what JAX computes with is left as it is."""
+    rows = tuple(
+        tree if all(map(_is_numeric, jax.tree.leaves(tree))) else as_arrays(tree, name)
+        for name, tree in trees.items()
+    )
+    row_count(**dict(zip(trees, rows)))
+    if isinstance(state.epoch, jax.core.Tracer):  # under a user's jit a NumPy array is a constant of it,
+        return jax.tree.map(jnp.asarray, rows)  # and JAX remembers its type from where it was first seen
+    return rows
+
+
+def _is_numeric(leaf: Any) -> bool:
+    numeric = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
+    return isinstance(leaf, jax.Array) or (numeric and not np.ma.is_masked(leaf))
+
+
+def read_all_rows(
+    network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any
+) -> tuple[Any, ...]:
+    """Everything as arrays, of one length where rows belong together, finite, targets as the cost takes."""
+    x, y, sample_weight = _rows(network, cost, x=x, y=y, sample_weight=sample_weight)
+    if validation is not None:
+        validation = _rows(network, cost, **{f"validation[{i}]": part for i, part in enumerate(validation)})
+    return x, y, sample_weight, validation
+
+
+def _rows(network: Layer, cost: Any, **named: Any) -> tuple[Any, ...]:
+    rows = {name: as_arrays(part, name) for name, part in named.items()}
+    row_count(**rows)
+    (x_name, x), (y_name, y), *weights = rows.items()
+    weight = weights[0][1] if weights else None
+    check_finite(x_name, x)
+    check_finite(y_name, y, sample_weight=weight)
+    if weight is not None:
+        check_weights(weights[0][0], weight)
+        if not any(np.any(leaf) for leaf in jax.tree.leaves(weight)):
+            name = weights[0][0]
+            raise ValueError(f"{name} expected a weight above 0 in some row, got only zeros. {WEIGHTS}")
+    x = as_floats(network, x)
+    check_targets_of(network, cost, x, y, weight, y_name)
+    return x, y, *(weight for _, weight in weights)

@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import accepted
 from fnn.guard.numbers import check_key
 from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
-from fnn.optimizers.rule import Optimizer, apply_updates
+from fnn.optimizers.rule import Optimizer, accepted, apply_updates
 from fnn.workflow.arguments import check_turn
 from fnn.workflow.batches import make_batches
 from fnn.workflow.objective import Function, Objective, cost_of
-from fnn.workflow.rows import check_one_a_row
-from fnn.workflow.setting import Setting, make_setting
+from fnn.workflow.rows import check_targets_of
+from fnn.workflow.setting import Setting, make_setting, read_rows
+from fnn.workflow.shapes import check_one_a_row
 from fnn.workflow.state import State
 
 __all__ = ["epoch", "step"]
@@ -55,8 +55,10 @@ def step(
     >>> bool(mse(line.forward(after.params, x), 5 * x) < cost)
     True
     """
-    batch = check_turn("step", network, cost, optimizer, state, penalty, x, y, sample_weight)
+    check_turn("step", network, cost, optimizer, state, penalty)
     check_key("step", key, "Each step has its own.")
+    batch = read_rows(state, x=x, y=y, sample_weight=sample_weight)
+    check_targets_of(network, cost, *batch)
     return _step(make_setting(network, cost, optimizer, penalty), state, batch, key)
 
 
@@ -123,8 +125,9 @@ def epoch(
     >>> int(state.epoch), int(state.optimizer.step)
     (1, 3)
     """
-    data = check_turn("epoch", network, cost, optimizer, state, penalty, x, y, sample_weight, batch_size)
-    x, y, sample_weight = data
+    check_turn("epoch", network, cost, optimizer, state, penalty, batch_size)
+    x, y, sample_weight = read_rows(state, x=x, y=y, sample_weight=sample_weight)
+    check_targets_of(network, cost, x, y, sample_weight)
     rest: Any = {"batch_size": int(batch_size), "x": x, "y": y, "sample_weight": sample_weight}
     return _epoch(make_setting(network, cost, optimizer, penalty, **rest), state)
 

@@ -18,8 +18,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from fnn.run.arguments import check_course, check_start, read_setting
+from fnn.run.arguments import check_course, check_start
 from fnn.run.begin import shapes_of_start
+from fnn.run.fit import read_setting
 from fnn.run.rehearsal import rehearse
 from fnn.workflow.state import stays_finite
 

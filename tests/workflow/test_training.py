@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from networks import refused
+from networks import quick, refused
 
 import fnn
 
@@ -43,7 +43,7 @@ def test_gradients_of_loss_are_those_derived_by_hand(x64):
     with x64():
         x = X.astype(np.float64)
         params = fnn.start(PLAIN, fnn.adam(), x, key=jax.random.key(0)).params
-        cost, grads = jax.value_and_grad(fnn.loss(PLAIN, fnn.softmax_cross_entropy))(params, x, Y)
+        cost, grads = quick(jax.value_and_grad(fnn.loss(PLAIN, fnn.softmax_cross_entropy)))(params, x, Y)
         pairs = lambda tree: [(np.asarray(d["weight"]), np.asarray(d["bias"])) for d in (tree[0], tree[2])]
         expected, by_hand, *_ = oracles.mlp(pairs(params), x, Y)
         np.testing.assert_allclose(cost, expected, rtol=1e-12)
@@ -54,7 +54,9 @@ def test_the_gradients_have_the_tree_of_the_trained_part():
     network = fnn.serial(fnn.freeze(fnn.dense(5)), jnp.tanh, fnn.dense(3))
     params = network.init(jax.random.key(0), X)
     loss = fnn.loss(network, fnn.softmax_cross_entropy)
-    grads = jax.grad(lambda learns: loss(fnn.merge(learns, params), X, Y))(fnn.trained(params))
+    grads = jax.eval_shape(
+        jax.grad(lambda learns: loss(fnn.merge(learns, params), X, Y)), fnn.trained(params)
+    )
     chex.assert_trees_all_equal_shapes_and_dtypes(grads, fnn.trained(params))
     assert grads[0]["frozen"] == {"bias": None, "weight": None}
 
@@ -113,24 +115,27 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=range(len(RULES)))
-def test_what_is_not_trained_stands_still_under_every_rule(rule):
+def test_what_is_not_trained_stands_still_under_every_rule():
     network = fnn.serial(COUNTER, fnn.freeze(fnn.dense(5)), jnp.tanh, fnn.dense(3))
-    state = fnn.start(network, rule, X, key=jax.random.key(0))
-    after, _ = jax.jit(
-        lambda state: fnn.epoch(network, fnn.softmax_cross_entropy, rule, state, X, Y, batch_size=8)
-    )(state)
-    chex.assert_trees_all_equal(after.params[1], state.params[1])
-    assert after.params[0]["statistics"]["calls"] == 3  # moved by the layer, not by the rule
-    assert np.all(after.params[0]["scale"] < 2)  # of what moved, the trained part is not kept
-    assert not np.array_equal(after.params[3]["weight"], state.params[3]["weight"])
+    states = [fnn.start(network, rule, X, key=jax.random.key(0)) for rule in RULES]
+
+    @quick
+    def epochs(states):
+        turn = functools.partial(fnn.epoch, network, fnn.softmax_cross_entropy, x=X[:21], y=Y[:21])
+        return [turn(rule, state=state, batch_size=7)[0] for rule, state in zip(RULES, states)]
+
+    for state, after in zip(states, epochs(states)):
+        chex.assert_trees_all_equal(after.params[1], state.params[1])
+        assert after.params[0]["statistics"]["calls"] == 3  # moved by the layer, not by the rule
+        assert np.all(after.params[0]["scale"] < 2)  # of what moved, the trained part is not kept
+        assert not np.array_equal(after.params[3]["weight"], state.params[3]["weight"])
 
 
 def test_optax_trains_in_step_and_gets_the_arguments_it_takes():
-    optax = pytest.importorskip("optax")
+    optax = pytest.importorskip("optax", reason="optax is the oracle")
     for rule in (optax.adam(1e-3), optax.lbfgs(), fnn.chain(optax.clip(0.1), fnn.adam())):
         state = begin(PLAIN, rule)
-        turn = jax.jit(functools.partial(fnn.step, PLAIN, fnn.softmax_cross_entropy, rule))
+        turn = quick(functools.partial(fnn.step, PLAIN, fnn.softmax_cross_entropy, rule))
         costs = []
         for i in range(10):
             state, value = turn(state, X, Y, jax.random.key(i))
@@ -141,7 +146,7 @@ def test_optax_trains_in_step_and_gets_the_arguments_it_takes():
 def test_a_step_explains_predictions_that_are_not_one_a_row():
     network = fnn.serial(fnn.dense(3))
     state = fnn.start(network, fnn.adam(), X[:, 0], key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"one prediction for each of 23 rows.*shape \(3,\).*x\[:, None\]"):
+    with pytest.raises(ValueError, match=r"one prediction for each row of x.*shape \(3,\).*x\[:, None\]"):
         fnn.step(network, fnn.mse, fnn.adam(), state, X[:, 0], X[:, 0], jax.random.key(1))
 
 
@@ -151,9 +156,9 @@ def test_a_cost_that_is_no_real_number_is_refused():
         (lambda p, y: (p - 1.0) ** 2, r"\(23, 3\)"),
         (lambda p, y: jnp.int32(1), "int32"),
     ]:
-        with pytest.raises(ValueError, match=rf"cost must be one real number, got .*{got}.*mean"):
+        with pytest.raises(ValueError, match=rf"cost expected one real number, got .*{got}.*mean"):
             fnn.step(PLAIN, cost, fnn.adam(), state, X, Y, jax.random.key(1))
-    with pytest.raises(ValueError, match="penalty must be one real number"):
+    with pytest.raises(ValueError, match="penalty expected one real number"):
         fnn.loss(PLAIN, fnn.softmax_cross_entropy, lambda params: jnp.ones(2))(state.params, X, Y)
 
 
@@ -189,12 +194,15 @@ def test_a_batch_larger_than_the_data_is_the_data():
 
 def test_an_epoch_is_its_steps_one_by_one():
     rule, state = fnn.adam(), begin()
-    scanned, mean = fnn.epoch(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, batch_size=5)
+    scanned, mean = quick(
+        lambda state: fnn.epoch(NETWORK, fnn.softmax_cross_entropy, rule, state, X, Y, batch_size=5)
+    )(state)
+    step = quick(functools.partial(fnn.step, NETWORK, fnn.softmax_cross_entropy, rule))
     shuffle, steps = jax.random.split(jax.random.fold_in(jax.random.clone(state.key), 0))
     order, costs = jax.random.permutation(shuffle, 23), []
     for i, rows in enumerate(np.split(order, [5, 10, 15, 20])):
         key = jax.random.fold_in(steps, i)
-        state, cost = fnn.step(NETWORK, fnn.softmax_cross_entropy, rule, state, X[rows], Y[rows], key)
+        state, cost = step(state, X[rows], Y[rows], key)
         costs.append(float(cost))
     chex.assert_trees_all_close(scanned.params, state.params, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(mean, np.average(costs, weights=[5, 5, 5, 5, 3]), rtol=1e-6)
@@ -204,11 +212,16 @@ def test_the_mean_cost_counts_rows_by_their_weights():
     weights = np.array([1.0] * 20 + [0.0] * 3, np.float32)
     still, network = fnn.gradient_descent(0.0), PLAIN
     state = begin(network, still)
-    turn = functools.partial(fnn.epoch, network, fnn.softmax_cross_entropy, still, state)
-    _, weighted = turn(X, Y, batch_size=5, sample_weight=weights)
+
+    @quick
+    def turn(weights):
+        cost = fnn.softmax_cross_entropy
+        return fnn.epoch(network, cost, still, state, X, Y, batch_size=5, sample_weight=weights)
+
+    _, weighted = turn(weights)
     whole = fnn.loss(network, fnn.softmax_cross_entropy)(state.params, X[:20], Y[:20])
     np.testing.assert_allclose(weighted, whole, rtol=1e-6)
-    assert turn(X, Y, batch_size=5, sample_weight=np.zeros(23, np.float32))[1] == 0
+    assert turn(np.zeros(23, np.float32))[1] == 0
 
 
 # Many epochs ------------------------------------------------------------------------------------
@@ -238,7 +251,7 @@ def test_any_split_of_a_run_is_the_whole_bit_for_bit(first):
 def test_train_is_epoch_after_epoch():
     state, _ = run(begin(), 3, watched=False)
     by_hand = begin()
-    turn = jax.jit(functools.partial(fnn.epoch, NETWORK, fnn.softmax_cross_entropy, fnn.adam(), batch_size=5))
+    turn = quick(functools.partial(fnn.epoch, NETWORK, fnn.softmax_cross_entropy, fnn.adam(), batch_size=5))
     for _ in range(3):
         by_hand, _ = turn(state=by_hand, x=X, y=Y)
     chex.assert_trees_all_close(state.params, by_hand.params, rtol=1e-5, atol=1e-7)
@@ -268,62 +281,69 @@ def test_the_best_parameters_are_those_of_the_lowest_validation_cost():
     chex.assert_trees_all_equal(state.best.params, then.params)
 
 
-def test_patience_ends_a_run_that_many_epochs_after_its_best():
+@quick
+def climb(state, patience):
     climbing = (X[:7], (Y[:7] + 1) % 3)  # what is learned makes these worse
+    return fnn.train(
+        NETWORK, fnn.softmax_cross_entropy, fnn.adam(0.05), state, X, Y,
+        epochs=16, batch_size=5, validation=climbing, patience=patience,
+    )  # fmt: skip
+
+
+def watched(state):
+    """With a place for the best parameters, which `climb` adds: so that each state has one structure."""
+    return state._replace(best=fnn.Best(state.params, jnp.array(jnp.inf), state.epoch))
+
+
+def test_patience_ends_a_run_that_many_epochs_after_its_best():
     for patience in (1, 3):
-        state, history = fnn.train(
-            NETWORK, fnn.softmax_cross_entropy, fnn.adam(0.05), begin(), X, Y,
-            epochs=16, batch_size=5, validation=climbing, patience=patience,
-        )  # fmt: skip
+        state, history = climb(watched(begin()), patience)
         made = int(np.isfinite(history["cost"]).sum())
         assert made == int(state.epoch) == int(state.best.epoch) + patience < 16
 
 
 def test_a_run_without_patience_left_stays_where_it_is():
-    climbing = (X[:7], (Y[:7] + 1) % 3)
-    more = functools.partial(
-        fnn.train, NETWORK, fnn.softmax_cross_entropy, fnn.adam(0.05), x=X, y=Y,
-        epochs=16, batch_size=5, validation=climbing, patience=2,
-    )  # fmt: skip
-    state, _ = more(state=begin())
-    again, _ = more(state=state)
+    state, _ = climb(watched(begin()), 2)
+    again, _ = climb(state, 2)
     chex.assert_trees_all_equal(bits(again), bits(state))
 
 
 def test_training_vmaps_over_learning_rates_and_each_is_its_solo_run():
+    params = begin(PLAIN).params
+
     def solo(rate):
         rule = fnn.adam(rate)
-        state = fnn.start(PLAIN, rule, X, key=jax.random.key(0))
+        state = fnn.start(PLAIN, rule, X, key=jax.random.key(0), params=params)
         state, history = fnn.train(
-            PLAIN, fnn.softmax_cross_entropy, rule, state, X, Y, epochs=3, batch_size=8
+            PLAIN, fnn.softmax_cross_entropy, rule, state, X[:16], Y[:16], epochs=3, batch_size=8
         )
         return state.params, history["cost"]
 
     rates = jnp.array([1e-3, 1e-2, 1e-1])
-    together = jax.jit(jax.vmap(solo))(rates)
+    together, alone = quick(jax.vmap(solo))(rates), quick(solo)
     for i, rate in enumerate(rates):
-        own = jax.jit(solo)(rate)
+        own = alone(rate)
         chex.assert_trees_all_close(jax.tree.map(lambda v, i=i: v[i], together), own, rtol=1e-4, atol=1e-6)
 
 
 def test_the_slope_of_training_is_that_of_central_differences(x64):
     with x64():
-        x = X.astype(np.float64)
+        x, y = X[:16].astype(np.float64), Y[:16]
         network = fnn.serial(fnn.dense(3), jnp.tanh, fnn.dense(3))
+        params = network.init(jax.random.key(1), x)
 
-        @jax.jit
         def after(rate):
             rule = fnn.adam(rate)
-            state = fnn.start(network, rule, x, key=jax.random.key(0))
+            state = fnn.start(network, rule, x, key=jax.random.key(0), params=params)
             turn = lambda state, _: fnn.epoch(
-                network, fnn.softmax_cross_entropy, rule, state, x, Y, batch_size=8
+                network, fnn.softmax_cross_entropy, rule, state, x, y, batch_size=8
             )
             state, _ = jax.lax.scan(turn, state, length=4)
-            return fnn.loss(network, fnn.softmax_cross_entropy)(state.params, x, Y)
+            return fnn.loss(network, fnn.softmax_cross_entropy)(state.params, x, y)
 
-        slope = jax.jit(jax.grad(after))(0.01)
-        central = (after(0.01 + 1e-6) - after(0.01 - 1e-6)) / 2e-6
-        np.testing.assert_allclose(slope, central, rtol=1e-6)
+        both = quick(jax.value_and_grad(after))  # one program, at three rates
+        (low, _), (_, slope), (high, _) = (both(0.01 + h) for h in (-1e-6, 0, 1e-6))
+        np.testing.assert_allclose(slope, (high - low) / 2e-6, rtol=1e-6)
 
 
 def test_a_penalty_is_part_of_what_is_lowered_and_sees_the_trained_part():
