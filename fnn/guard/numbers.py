@@ -122,7 +122,7 @@ TO_1 = Span("0 ≤ {} ≤ 1", lambda n: (n >= 0) & (n <= 1))
 
 def check_number(where: str, name: str, value: Any, span: Span = FROM_0, several: bool = False) -> None:
     """Refuse what is no number, or an array of them where `several` may come, in JAX's float and the span."""
-    if is_traced(value):
+    if not isinstance(value, dict) and is_traced(value):
         return  # its value is known when the program runs
     if type(value) in (float, int) and abs(value) < 1e38 and span.holds(np.float32(value)):
         return  # what almost every call brings
