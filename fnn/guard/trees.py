@@ -1,5 +1,6 @@
 """What a tree must be: of the same places and shapes as another, its leaves arrays of numbers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,9 +13,9 @@ from fnn.guard.words import is_array, unexpected
 __all__: list[str] = []
 
 
-def check_same(name: str, expected: Any, given: Any, fix: str) -> None:
-    """Refuse a tree with other places or shapes, naming the first that differ."""
-    there, here = places(expected), places(given)
+def check_same(name: str, expected: Any, given: Any, fix: str, of: Callable[[Any], Any] = jnp.shape) -> None:
+    """Refuse a tree with other places, or leaves of another shape (or whatever `of` says of a leaf)."""
+    there, here = places(expected, of), places(given, of)
     differing = [
         f"{name}{place} expected {there.get(place, 'nothing')}, got {here.get(place, 'nothing')}"
         for place in there | here
@@ -25,9 +26,14 @@ def check_same(name: str, expected: Any, given: Any, fix: str) -> None:
         raise ValueError(f"{'; '.join(differing[:3])}{more}. {fix}")
 
 
-def places(tree: Any) -> dict[str, tuple[int, ...]]:
+def places(tree: Any, of: Callable[[Any], Any] = jnp.shape) -> dict[str, Any]:
     """The shape of each leaf, by its place in the tree."""
-    return {jax.tree_util.keystr(p): jnp.shape(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+    return {jax.tree_util.keystr(p): of(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def shape_and_type(leaf: Any) -> str:
+    """What a compiled loop keeps of an array that it carries, for a message."""
+    return f"shape {jnp.shape(leaf)} {jnp.result_type(leaf)}"
 
 
 def check_leaves(caller: str, name: str, tree: Any, fix: str, also: tuple[type, ...] = ()) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.guard.trees import check_same, places
+from fnn.guard.trees import check_same, places, shape_and_type
 from fnn.guard.words import describe, name_of
 from fnn.network.parameters import trained
 from fnn.workflow.epochs import measure
@@ -19,6 +19,8 @@ from fnn.workflow.state import State
 from fnn.workflow.training import one_turn
 
 __all__: list[str] = []
+
+CARRIED = "What a layer or a rule carries keeps its shape and type, and so does a number changed by hand."
 
 NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 
@@ -37,9 +39,7 @@ def _rehearse(_: None, setting: Setting, state: State) -> None:
     batch = first((setting.x, setting.y, setting.sample_weight))
     _check_begin(setting, state, batch[0])
     moved = jax.eval_shape(_turn, setting, state, batch)
-    check_same(
-        "after a step, params", state.params, moved.params, "A layer keeps the shapes of what it moves."
-    )
+    check_same("after a step, state", state, moved, CARRIED, of=shape_and_type)
     if setting.validation is not None:
         with _add_note("This came up with the rows of validation=."):
             jax.eval_shape(_measure, setting, state.params)

@@ -32,6 +32,7 @@ PARAMS, WIDE_PARAMS, DEEP_PARAMS = (net.init(jax.random.clone(KEY), X) for net i
 SWAPPED = (PARAMS[2], PARAMS[1], PARAMS[0])
 NAN_PARAMS = ({**PARAMS[0], "weight": PARAMS[0]["weight"].at[1, 2].set(jnp.nan)}, *PARAMS[1:])
 FITTED = fnn.fit(NETWORK, CROSS, RULE, X, Y, key=jax.random.clone(KEY), epochs=1, validation=HELD)
+COUNTS_BY_TRUTH = FITTED.state._replace(optimizer=FITTED.state.optimizer._replace(step=jnp.bool_(True)))
 OF_OTHERS = FITTED.state._replace(optimizer=RULE.init(WIDE_PARAMS))  # it compiles, here and not in a case
 COMPLEX = jnp.asarray(X) * 1j
 ONE_HOT, ONE_HOT_4 = np.eye(3)[Y], np.eye(4)[Y]
@@ -272,6 +273,7 @@ BEGINNINGS = {
     "params beyond float32": (lambda: fit(params=jax.tree.map(lambda p: np.full(p.shape, 1e300), PARAMS)), ValueError, "fit: params[0]['bias'] expected numbers that float32 can hold", "got 1e+300 in row 0", "network.init(key, x)"),
     "a number beyond int32 in a state": (lambda: fit(state=with_params([2**31]), key=None), ValueError, "fit: state.params[0] expected numbers that int32 can hold", "got 2147483648", "._replace changes a number in it"),
     "a state that remembers a text": (lambda: fit(state=FITTED.state._replace(optimizer=FITTED.state.optimizer._replace(step="5")), key=None), TypeError, "fit: state.optimizer.step expected an array of numbers", "got '5'", "._replace changes a number in it"),
+    "a state that counts its steps by a truth value": (lambda: fit(state=COUNTS_BY_TRUTH, key=None), ValueError, "after a step, state.optimizer.step expected shape () bool", "got shape () int32", "keeps its shape and type"),
     "a state whose best holds a table": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=[series(["a"])])), key=None), TypeError, "fit: state.best.params[0] expected an array of numbers", "got a Series of shape (1,)", "._replace changes a number in it"),
     "a state of another library": (lambda: fit(state=argparse.Namespace(optimizer=(), epoch=0), key=None), TypeError, "fit: state expected fitted.state", "got a Namespace", "params="),
     "params of a type": (lambda: fit(params=[np.float32]), TypeError, "fit: params[0] expected an array of numbers", "got the function float32", "network.init(key, x)"),
@@ -324,7 +326,7 @@ FUNCTIONS = {
     "metrics without validation": (lambda: fit(metrics={"accuracy": fnn.accuracy}), ValueError, "fit: metrics needs rows that are not trained on", "validation=(x, y)", "fnn.evaluate"),
     "a layer that raises": (lambda: fit(fnn.serial(fnn.dense(3), raises)), OutOfCheeseError, "no cheese left in the shop", "no cheese", "shop"),
     "a layer that loses the rows": (lambda: fit(fnn.serial(fnn.dense(3), jnp.sum)), ValueError, "one prediction for each row of x", "predictions of shape ()", "layers keep the leading axis"),
-    "a layer that changes its statistics' shape": (lambda: fit(growing()), ValueError, "after a step, params[0]['statistics'] expected ()", "got (4,)", "keeps the shapes"),
+    "a layer that changes its statistics' shape": (lambda: fit(growing()), ValueError, "after a step, state.params[0]['statistics'] expected shape () float32", "got shape (4,) float32", "keeps its shape and type"),
 }  # fmt: skip
 
 RULES = {
