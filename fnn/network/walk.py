@@ -38,16 +38,20 @@ def parts_inside(layer: Layer, params: Any, x: Any) -> list[Part]:
     found: list[tuple[str, Layer, tuple[Path | None, ...]]] = []
 
     def hand_on(params: Any, x: Any) -> list[tuple[Any, Any]]:
-        paths = {id(leaf): path for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
         handed = layer.inside(params, x) if layer.inside else []
-        for place, part, own, _ in handed:
-            found.append((place, part, tuple(paths.get(id(leaf)) for leaf in jax.tree.leaves(own))))
+        found.extend((place, part, origins_of(own, params)) for place, part, own, _ in handed)
         return [(own, given) for _, _, own, given in handed]
 
     shapes = jax.eval_shape(hand_on, params, x)
     return [
         Part(place, part, own, given, origins) for (place, part, origins), (own, given) in zip(found, shapes)
     ]
+
+
+def origins_of(own: Any, params: Any) -> tuple[Path | None, ...]:
+    """Where each array of a layer's own parameters is in the outer layer's; None where it is not there."""
+    paths = {id(leaf): path for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    return tuple(paths.get(id(leaf)) for leaf in jax.tree.leaves(own))
 
 
 def layers_at(layer: Layer, params: Any, x: Any, path: Path) -> tuple[str, ...]:

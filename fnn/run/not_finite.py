@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fnn.guard.words import name_of
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
-from fnn.network.taps import first_bad, not_finite_in, path_inside
+from fnn.network.taps import first_bad, not_finite_in
 from fnn.network.walk import layers_at
 from fnn.workflow.batches import make_batches
 from fnn.workflow.evaluation import forward_in_blocks
@@ -112,9 +112,7 @@ def _suspects(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.
     taken = next(keys)
     hit = first_bad(network, lambda tapped: tapped.forward_train(state.params, x, jax.random.clone(taken)))
     if hit is not None and not (hit.is_mask and jnp.isfinite(value).all()):
-        inside = path_inside(network, state.params, x)
-        path = inside if len(inside) >= len(hit.path) and {*hit.path} <= {*inside} else hit.path
-        yield Suspect("activation", " › ".join(path) or network.name, hit.found)
+        yield Suspect("activation", " › ".join(hit.path) or network.name, hit.found)
     yield from _bad("cost", value, lambda path: name_of(cost))
     if penalty is not None:
         yield from _bad("penalty", penalty(trained(state.params)), lambda path: name_of(penalty))

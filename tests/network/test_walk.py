@@ -10,6 +10,7 @@ import pytest
 from networks import LAYERS, inputs, key, parameters
 
 import fnn
+from fnn.network.taps import first_bad
 from fnn.network.walk import layers_at, parts_inside
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -79,6 +80,36 @@ def test_where_a_run_went_bad_is_found_inside_a_users_combinator(gate):
         fitted = fnn.fit(network, fnn.mse, fnn.adam(), X, X[:, :1], key=jax.random.key(0), epochs=2)
     path = "layer 1, gate › gated, serial › layer 1, explode"
     assert (fitted.not_finite.quantity, fitted.not_finite.where) == ("activation", path)
+
+
+def masks(x):
+    return jnp.where(x > 0, x, -jnp.inf)
+
+
+NESTED = {  # masks of −∞ on the way, which nothing is to be blamed for, and gates in gates
+    "a mask in a gate": (
+        lambda gate: gate(fnn.serial(masks, jnp.exp, explode)),
+        "gate › gated, serial › layer 2, explode",
+    ),
+    "a mask before a gate": (
+        lambda gate: fnn.serial(masks, jnp.exp, gate(fnn.serial(fnn.dense(3), explode))),
+        "serial › layer 2, gate › gated, serial › layer 1, explode",
+    ),
+    "a gate in a gate": (
+        lambda gate: gate(fnn.serial(fnn.dense(3), gate(fnn.serial(jnp.exp, lambda x: x / (x - x))))),
+        "gate › gated, serial › layer 1, gate › gated, serial › layer 1, <lambda>",
+    ),
+}  # fmt: skip
+
+
+@gates
+@pytest.mark.parametrize(("build", "path"), NESTED.values(), ids=NESTED)
+def test_the_innermost_layer_that_goes_bad_is_found_past_masks_and_through_gates(gate, build, path):
+    network = fnn.serial(build(gate), fnn.dense(1))
+    params = parameters(network, X)
+    hit = first_bad(network, lambda tapped: tapped.forward_train(params, X, key(1)))
+    assert hit.path == tuple(f"layer 0, {path}".split(" › "))
+    assert hit.found == f"{'inf' if 'lambda' in path else '-inf'} at (0, 0), 15 of 15 numbers"
 
 
 def test_the_parts_of_a_series_are_given_what_the_ones_before_return():
