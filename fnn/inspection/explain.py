@@ -14,6 +14,7 @@ from fnn.inspection.text import formula_of, show_array, show_tree, six_digits
 from fnn.inspection.updates import Given, links_of, optimisation, rule_name
 from fnn.network.layer import Layer, is_plain
 from fnn.network.parameters import merge, trained
+from fnn.network.walk import parts_inside
 from fnn.optimizers.rule import Optimizer, accepted, apply_updates
 from fnn.workflow.arguments import check_compares, check_network, check_optimizer, check_slopes
 from fnn.workflow.backprop import Step, backward_of, cost_and_delta, step_back
@@ -99,15 +100,22 @@ def explain(
 def _forward(steps: tuple[Step, ...]) -> Iterator[str]:
     for step in steps:
         yield ""
-        if step.inside:
-            yield f"  {step.place}"
-            yield from ("  " + line for line in _forward(step.inside))
-        elif is_plain(step.layer):
+        if is_plain(step.layer):
             yield f"  {step.place}:  a = {step.layer.name}(z)"
         else:
             yield f"  {step.place}{formula_of(step.layer.forward)}"
-            yield from show_tree("", step.params)
+            yield from _own_arrays("", step, step.params)
+            yield from ("  " + line for line in _forward(step.inside or _parts(step)))
         yield from show_array("its output", step.y)
+
+
+def _parts(step: Step) -> tuple[Step, ...]:
+    """The layers inside one that has no derivative by hand, and so was not passed through part by part."""
+    handed = step.layer.inside(step.params, step.x) if step.layer.inside else ()
+    return tuple(
+        step._replace(place=f"{place}, {part.name}", layer=part, params=own, x=x, y=part.forward(own, x))
+        for place, part, own, x in handed
+    )
 
 
 def _backward(steps: tuple[Step, ...]) -> Iterator[str]:
@@ -115,12 +123,20 @@ def _backward(steps: tuple[Step, ...]) -> Iterator[str]:
         yield ""
         rule = backward_of(step.layer)
         yield f"  {step.place}{formula_of(rule) if rule else ':  by jax.vjp'}"
-        if step.inside:
-            yield from ("  " + line for line in _backward(step.inside))
-        else:
-            yield from show_tree("∂c/∂", trained(step.grads))
+        yield from ("  " + line for line in _backward(step.inside))
+        grads = trained(step.grads)
+        yield from _own_arrays("∂c/∂", step, grads) if step.inside else show_tree("∂c/∂", grads)
         if all(leaf.dtype != jax.dtypes.float0 for leaf in jax.tree.leaves(step.delta_x)):  # of integers
             yield from show_array("δ, for the layer before", step.delta_x)
+
+
+def _own_arrays(name: str, step: Step, tree: Any) -> Iterator[str]:
+    """The arrays of a tree like a layer's parameters that belong to none of the layers inside it."""
+    parts = parts_inside(step.layer, step.params, step.x)
+    inner = {path for part in parts for path in part.origins}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if path not in inner and None not in inner:  # None: the parts' are computed from the layer's
+            yield from show_array(name + jax.tree_util.keystr(path), leaf)
 
 
 # The cost -------------------------------------------------------------------------------------------

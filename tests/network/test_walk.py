@@ -67,6 +67,15 @@ def test_a_users_combinator_is_walked_by_summary_backprop_and_explain(gate):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
     text = fnn.explain(network, fnn.mse, fnn.adam(), params, X, y)
     assert "layer 1, gate" in text and "gated, serial" in text and "layer 1, tanh:  a = tanh(z)" in text
+    assert text.count("\n  ['gate']  ()\n") == text.count("\n  ∂c/∂['gate']  ()\n") == 1  # its own
+
+
+def test_explain_shows_the_parts_of_a_combinator_that_has_no_derivative_by_hand():
+    network = fnn.wire(lambda net, x: net.b(net.a(x)), a=fnn.dense(2), b=jnp.tanh)
+    text = fnn.explain(network, fnn.mse, fnn.adam(), parameters(network, X), X[:2], X[:2, :2])
+    assert "    part 'a', dense(2):  y = xW + b\n    ['bias']  (2,)" in text
+    assert "    part 'b', tanh:  a = tanh(z)" in text
+    assert text.count("∂c/∂['a']['weight']") == 1
 
 
 def explode(x):
