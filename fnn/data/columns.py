@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import chex
-import jax
 import numpy as np
 
 from fnn.guard.arrays import as_array
@@ -152,28 +151,6 @@ def class_ids(ids: chex.Array, classes: int, function: str) -> chex.Array:
         f"class ids from 0 to {classes - 1} for {classes} classes", "",
     )  # fmt: skip
     return ids
-
-
-def count_rows(arrays: tuple[chex.ArrayTree, ...]) -> int:
-    """The number of rows that all arrays share."""
-    names: dict[int, str] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays, is_leaf=is_list):
-        name = "arrays" + jax.tree_util.keystr(path)
-        if not is_list(leaf) and not getattr(leaf, "shape", ()):
-            raise ValueError(
-                f"split: {name} is of type {type(leaf).__name__}, without rows. Expected an array, "
-                "a list, a pandas table or column, or a tuple or dict of those."
-            )
-        names[len(leaf)] = name
-    if len(names) != 1:
-        found = " and ".join(f"{name} has {rows}" for rows, name in names.items()) or "none came"
-        raise ValueError(f"split: all arrays need the same number of rows, but {found}.")
-    return next(iter(names))
-
-
-def is_list(leaf: object) -> bool:
-    """Whether a leaf is a list: its items are rows, where a tuple's are arrays."""
-    return isinstance(leaf, list)
 
 
 def first_few(values: Iterable[object], most: int = 20) -> str:

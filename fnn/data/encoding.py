@@ -147,7 +147,7 @@ def encode(
     that 2, 2.0 and "2" are one. If half of the values are numbers and some are not, that is a
     ValueError: fix those, or name the column in `categories`.
 
-    None, NaN, pandas' NA and the texts of fnn.columns.MISSING are missing values: a number then
+    None, NaN, pandas' NA and the texts of fnn.data.columns.MISSING are missing values: a number then
     becomes the mean of this table, a category sets no feature, and a column with gaps in this
     table gets one more feature that is 1 where the value is missing. Without `allow_missing` they
     are a ValueError. A category that this table does not have is one unless `allow_unseen`.

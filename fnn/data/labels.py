@@ -7,8 +7,7 @@ import jax
 import numpy as np
 
 from fnn.data.columns import Label, class_ids, class_names, first_few, refuse_cells
-from fnn.guard.numbers import whole_number
-from fnn.guard.words import describe
+from fnn.guard.numbers import check_whole
 
 __all__ = ["Labels", "labels", "one_hot"]
 
@@ -22,11 +21,7 @@ def one_hot(ids: chex.Array, classes: int) -> jax.Array:
     >>> one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    count = whole_number(classes, 1)
-    if count is None:
-        raise ValueError(
-            f"one_hot(ids, classes): classes expected a count, at least 1, got {describe(classes)}."
-        )
+    count = check_whole("one_hot", "classes", classes)
     ids = class_ids(ids, count, "one_hot")
     return jax.nn.one_hot(ids.astype(np.int32), count)  # int8 cannot count to 200 classes
 

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.columns import class_names, count_rows, is_list, refuse_cells
+from fnn.data.columns import class_names, refuse_cells
 from fnn.data.labels import labels
+from fnn.guard.arrays import is_list, row_count
 from fnn.guard.numbers import check_key
 from fnn.guard.words import describe
 
@@ -35,7 +36,7 @@ def split(
     check_key("split(key, …)", key)
     if any(hasattr(leaf, "toarray") for leaf in jax.tree.leaves(arrays, is_leaf=is_list)):
         raise TypeError("split: arrays expected rows, got a sparse matrix: call its .toarray().")
-    rows = count_rows(arrays)
+    rows = row_count(arrays=arrays)
     size = _test_rows(fraction, rows)
     order: chex.Array = jax.random.permutation(key, rows)
     if not isinstance(order, jax.core.Tracer):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.guard.numbers import refuse
-from fnn.guard.words import describe, place_of
+from fnn.guard.words import Words, describe, place_of, unexpected
 
 __all__: list[str] = []
 
@@ -121,21 +121,25 @@ def _in_types_of_jax(value: Any, name: str) -> Any:
     return narrow
 
 
+def is_list(leaf: Any) -> bool:
+    """Whether a leaf is a list: its items are rows, where a tuple's are arrays."""
+    return isinstance(leaf, list)
+
+
 def row_count(**trees: Any) -> int:
-    """The length of the leading axis that all arrays share; None after the first counts for nothing."""
+    """The number of rows that all arrays and lists share; None after the first counts for nothing."""
     first, x = next(iter(trees.items()))
-    if not jax.tree.leaves(x):
+    if not jax.tree.leaves(x, is_leaf=is_list):
         raise TypeError(f"{first} expected an array of rows, or a tree of such arrays, got {describe(x)}.")
     found: dict[str, tuple[int, ...]] = {}
     for name, tree in trees.items():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_list):
             where = name + jax.tree_util.keystr(path)
-            found[where] = jnp.shape(leaf)
+            found[where] = (len(leaf),) if is_list(leaf) else tuple(getattr(leaf, "shape", ()))
             if not found[where]:
-                raise ValueError(
-                    f"{where} expected rows on its first axis, got a single number, {leaf}. Rows in tuples "
-                    f"go in as numpy.asarray({name})."
-                )
+                got = leaf if np.ndim(leaf) else Words(f"a single number, {leaf}")
+                fix = f"Rows in tuples go in as numpy.asarray({name})."
+                raise ValueError(unexpected(where, "rows on its first axis", got, fix))
     counts = {shape[0] for shape in found.values()}
     if len(counts) > 1:
         each = ", ".join(f"{where} has {shape[0]}" for where, shape in found.items())

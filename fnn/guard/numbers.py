@@ -1,5 +1,6 @@
 """What a number must be: whole, finite, real, in its range; and what a random key is."""
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.guard.words import describe, is_array, place_of
+from fnn.guard.words import describe, is_array, place_of, unexpected
 
 __all__: list[str] = []
 
@@ -29,30 +30,22 @@ def check_key(where: str, key: Any, fix: str = "") -> None:
         raise TypeError(f"{where}: key expected jax.random.key(seed), got {describe(key)}. {fix}".rstrip())
 
 
-def whole_number(value: Any, least: int) -> int | None:
-    """The value as a whole number; None where it is none, is a truth value, or is below `least`."""
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        return None
-    return None if isinstance(value, bool | np.bool_) or whole < least else whole
-
-
 MOST = 2**31 - 1  # epochs are counted in int32
 
 
-def check_whole(caller: str, name: str, value: Any, least: int = 1, fix: str = "") -> None:
-    """Refuse what is no whole number from `least` up; a traced one too, for it decides shapes."""
-    whole = whole_number(value, least)
-    if whole is not None and whole <= MOST:
-        return
+def check_whole(caller: str, name: str, value: Any, least: int = 1, fix: str = "") -> int:
+    """The value as a whole number from `least` up; a traced one is refused too, for it decides shapes."""
+    whole = least - 1
+    with contextlib.suppress(TypeError):
+        whole = whole if isinstance(value, bool | np.bool_) else operator.index(value)
+    if least <= whole <= MOST:
+        return whole
     if isinstance(value, jax.core.Tracer):
         fix = "It decides shapes: under jit it is a static argument."
     elif isinstance(value, float) and value.is_integer() and value >= least:
         fix = f"Give {name}={value:.0f}."
-    bounds = f"at least {least}" if whole is None else f"at most {MOST}"
-    message = f"{caller}: {name} expected a whole number, {bounds}, got {describe(value)}. {fix}"
-    raise ValueError(message.rstrip())
+    bounds = f"at most {MOST}" if whole > MOST else f"at least {least}"
+    raise ValueError(unexpected(f"{caller}: {name}", f"a whole number, {bounds}", value, fix))
 
 
 # The first wrong number of an array ---------------------------------------------------------------

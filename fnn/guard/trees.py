@@ -36,6 +36,16 @@ def shape_and_type(leaf: Any) -> str:
     return f"shape {jnp.shape(leaf)} {jnp.result_type(leaf)}"
 
 
+def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
+    """Refuse what is not a tree of parameters: a whole result, None, a network."""
+    whole = hasattr(params, "params")
+    fix = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
+    if whole or params is None or hasattr(params, "forward_train"):
+        expected = "a tree of arrays, such as fitted.params"
+        raise TypeError(unexpected(f"{caller}: params", expected, params, fix))
+    check_leaves(caller, "params", params, fix, also)
+
+
 def check_leaves(caller: str, name: str, tree: Any, fix: str, also: tuple[type, ...] = ()) -> None:
     """Refuse a tree of other things than arrays of numbers and random keys, naming the first's place."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

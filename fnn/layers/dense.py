@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from fnn.guard.numbers import whole_number
+from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
@@ -42,10 +42,7 @@ def dense(
     Raises ValueError where `features` is no positive integer, or the input has no floating-point
     features or other ones than the weights are for.
     """
-    count = whole_number(features, 1)
-    if count is None:
-        expected = "a whole number of output features, at least 1"
-        raise ValueError(unexpected("dense", expected, features, "For 64 of them fnn.dense(64)."))
+    count = check_whole("dense", "features", features, fix="For 64 outputs fnn.dense(64).")
     return layer(
         functools.partial(_dense_init, count, weight_init, bias_init),
         dense_forward,

@@ -1,12 +1,11 @@
-"""Several axes into one."""
+"""Flatten: several axes into one."""
 
 import functools
 import math
 
 import jax
 
-from fnn.guard.numbers import whole_number
-from fnn.guard.words import unexpected
+from fnn.guard.numbers import check_whole
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, layer, no_parameters
 
@@ -15,18 +14,17 @@ __all__ = ["flatten"]
 
 @intern
 def flatten(axes: int) -> Layer:
-    """The last `axes` axes laid out as one: (…, a, b, c) → (…, a·b·c) for `flatten(3)`.
+    """The last `axes` axes as one: (…, a, b, c) → (…, a·b·c) for `flatten(3)`.
 
-    It counts from the end, so that one example, a batch and a batch of batches are treated alike.
+    Axes are counted from the end, so one example, a batch and a batch of batches are treated alike.
 
     >>> flatten(2).forward((), jax.numpy.ones((5, 8, 8))).shape
     (5, 64)
 
     Raises ValueError where `axes` is no positive integer, or the input has fewer axes.
     """
-    if whole_number(axes, 1) is None:
-        fix = "flatten(2) for images of height and width, flatten(3) with channels."
-        raise ValueError(unexpected("flatten", "how many of the last axes to join, at least 1", axes, fix))
+    fix = "flatten(2) for images of height and width, flatten(3) with channels."
+    axes = check_whole("flatten", "axes", axes, fix=fix)
     return layer(
         no_parameters,
         functools.partial(flatten_forward, axes),

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.guard.trees import check_same
-from fnn.guard.words import describe, is_array
+from fnn.guard.trees import check_params, check_same
+from fnn.guard.words import describe, name_of, unexpected
 
 __all__ = ["Optimizer", "RuleState", "apply_updates"]
 
@@ -74,7 +74,7 @@ def init_state(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: 
     Numbers take the widest float that JAX has on; moments are at least float32, whatever the
     parameters are, so that small squares do not vanish.
     """
-    check_arrays(params)
+    check_params("optimizer.init", params)
 
     def full(start: ArrayLike) -> Any:
         return jax.tree.map(
@@ -108,14 +108,11 @@ def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) ->
     return updates, state._replace(step=state.step + 1, moments=dict(zip(names, moved)))
 
 
-def check_arrays(params: Any) -> None:
-    """Refuse what a rule cannot train: a network, a number, a run that holds its parameters."""
-    whole, leaves = hasattr(params, "params"), jax.tree.leaves(params)
-    if whole or not all(is_array(v) or isinstance(v, jax.ShapeDtypeStruct) for v in leaves):
-        fix = "Its parameters are in its field .params." if whole else "network.init(key, x) makes it."
-        raise TypeError(
-            f"optimizer.init expected a tree of arrays, fnn.trained(params), got {describe(params)}. {fix}"
-        )
+def check_rule(where: str, rule: Any, fix: str = "") -> None:
+    """Refuse what has no init and update: a rule that was not called, a number."""
+    if not (hasattr(rule, "init") and hasattr(rule, "update")):
+        fix = f"Call it: fnn.{name_of(rule)}(…)." if callable(rule) and not fix else fix
+        raise TypeError(unexpected(where, "an optimizer such as fnn.adam()", rule, fix))
 
 
 def check_rule_state(rule: str, state: Any, numbers: Set[str], moments: int = 0) -> None:

@@ -12,7 +12,15 @@ from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, check_numbers
 from fnn.guard.words import describe, name_of
-from fnn.optimizers.rule import Optimizer, RuleState, accepted, check_like, check_rule_state, init_state
+from fnn.optimizers.rule import (
+    Optimizer,
+    RuleState,
+    accepted,
+    check_like,
+    check_rule,
+    check_rule_state,
+    init_state,
+)
 
 __all__ = ["chain", "clip_by_global_norm", "weight_decay"]
 
@@ -38,10 +46,7 @@ def chain(*links: Optimizer) -> Optimizer:
     if not links:
         raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
     for place, link in enumerate(links):
-        if not (hasattr(link, "init") and hasattr(link, "update")):
-            fix = f"Call it: fnn.{name_of(link)}(…)." if callable(link) else "Give links one by one."
-            expected = f"chain: link {place} expected an optimizer such as fnn.adam()"
-            raise TypeError(f"{expected}, got {describe(link)}. {fix}")
+        check_rule(f"chain: link {place}", link, "" if callable(link) else "Give links one by one.")
     _check_order(links)
     init = Partial(_chain_init, *map(_as_partial, (link.init for link in links)))
     return Optimizer(init, _chained(tuple(link.update for link in links)))

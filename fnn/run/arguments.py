@@ -7,12 +7,12 @@ import jax
 import numpy as np
 
 from fnn.guard.numbers import check_finite, check_key, check_whole
-from fnn.guard.trees import check_leaves
+from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.regression import r2_score
 from fnn.run.hyperparameters import compare_numbers
-from fnn.workflow.arguments import check_of_one, check_params, check_validation
+from fnn.workflow.arguments import check_of_one, check_validation
 from fnn.workflow.setting import as_partial
 from fnn.workflow.state import State
 

@@ -98,8 +98,7 @@ def _watch(name: str, function: Callable[..., Any], constant: bool = False) -> C
                 f"JAX, into NumPy's or Python's: write jnp.log for np.log, jnp.where for if. ({reason})"
             ) from error
         except Exception as error:
-            if name.startswith("metrics"):
-                error.add_note(f"This came up in {name}.")
+            error.add_note(f"This came up in {name}.")
             raise
         if not isinstance(value, NUMBERS if constant else jax.core.Tracer):
             raise TypeError(

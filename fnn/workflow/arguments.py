@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from fnn.guard.functions import takes
 from fnn.guard.numbers import check_whole
-from fnn.guard.trees import check_leaves
+from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, signature, unexpected
 from fnn.losses import classification, regression
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
-from fnn.optimizers.rule import accepted
+from fnn.optimizers.rule import accepted, check_rule
 from fnn.optimizers.transformations import check_has_rule
 
 __all__: list[str] = []
@@ -38,11 +38,7 @@ def check_network(caller: str, network: Any, cost: Any = None) -> None:
 def check_optimizer(caller: str, optimizer: Any) -> None:
     """Refuse what has no init and update, or where they take something else."""
     where = f"{caller}: optimizer"
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        fix = f"Call it: {name_of(optimizer)}(…)." if callable(optimizer) else ""
-        if "predictions" in signature(optimizer):
-            fix = "Are cost and optimizer swapped?"
-        raise TypeError(unexpected(where, "one such as fnn.adam()", optimizer, fix))
+    check_rule(where, optimizer, "Are cost and optimizer swapped?" * ("predictions" in signature(optimizer)))
     if not (takes(optimizer.init, "params") and _is_update(optimizer.update)):
         expected = "init(params) → state and update(grads, state, params) → updates, state"
         got = f"{describe(optimizer.init)} and {describe(optimizer.update)}{signature(optimizer.update)}"
@@ -98,25 +94,14 @@ def check_metrics(caller: str, metrics: Any) -> None:
         check_compares(caller, f"metrics[{name!r}]", metric, "fnn.accuracy")
 
 
-def check_takes_weight(where: str, metric: Any) -> None:
-    """Refuse a metric that does not take the weights that are given."""
-    if signature(metric) and not accepted(metric, {"sample_weight": None}):  # some functions of C have none
-        expected, got = "a function that takes sample_weight", Words(describe(metric) + signature(metric))
-        fix = "Let it be metric(predictions, targets, sample_weight=None)."
-        raise TypeError(unexpected(where, expected, got, fix))
+def check_takes_weight(where: str, function: Any) -> None:
+    """Refuse a cost or a metric that does not take the weights that are given."""
+    if signature(function) and not accepted(function, {"sample_weight": None}):  # some of C have no signature
+        fix = f"let it be {name_of(function)}(predictions, targets, sample_weight=None)."
+        raise TypeError(f"{where} takes no sample_weight, and weights are given: {fix}")
 
 
 # Parameters and states ----------------------------------------------------------------------------
-
-
-def check_params(caller: str, params: Any, also: tuple[type, ...] = ()) -> None:
-    """Refuse what is not a tree of parameters: a whole result, None, a network."""
-    whole = hasattr(params, "params")
-    fix = "Its parameters are in its field .params." if whole else "network.init(key, x) makes them."
-    if whole or params is None or isinstance(params, Layer):
-        expected = "a tree of arrays, such as fitted.params"
-        raise TypeError(unexpected(f"{caller}: params", expected, params, fix))
-    check_leaves(caller, "params", params, fix, also)
 
 
 def check_slopes(caller: str, params: Any) -> None:
@@ -141,13 +126,7 @@ def check_state_fields(caller: str, state: Any) -> None:
 
 
 def check_turn(
-    caller: str,
-    network: Any,
-    cost: Any,
-    optimizer: Any,
-    state: Any,
-    penalty: Any,
-    batch_size: Any = 1,
+    caller: str, network: Any, cost: Any, optimizer: Any, state: Any, penalty: Any, batch_size: Any = 1
 ) -> None:
     """Refuse arguments of a step, an epoch or a training that are not what their names say."""
     check_functions(caller, network, cost, optimizer, penalty)

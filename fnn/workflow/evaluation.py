@@ -13,9 +13,10 @@ from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_arrays, row_count
 from fnn.guard.numbers import check_finite, check_whole
-from fnn.guard.words import Words, describe, unexpected
+from fnn.guard.trees import check_params
+from fnn.guard.words import Words, describe, name_of, unexpected
 from fnn.network.layer import Layer
-from fnn.workflow.arguments import check_metrics, check_network, check_params, check_takes_weight
+from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
 from fnn.workflow.rows import check_shapes, check_targets, check_weights
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
@@ -118,7 +119,7 @@ def evaluate(
     _check_call("evaluate", network, params, batch_size)
     check_metrics("evaluate", metrics)
     for name, metric in metrics.items() if sample_weight is not None else ():
-        check_takes_weight(f"evaluate: metrics[{name!r}]", metric)
+        check_takes_weight(f"evaluate: metrics[{name!r}], {name_of(metric)},", metric)
     x, y = as_arrays(x, "x"), as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
     row_count(x=x, y=y, sample_weight=sample_weight)

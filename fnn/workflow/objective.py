@@ -13,8 +13,7 @@ from jax.typing import ArrayLike
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
-from fnn.optimizers.rule import accepted
-from fnn.workflow.arguments import check_compares, check_network
+from fnn.workflow.arguments import check_compares, check_network, check_takes_weight
 
 __all__ = ["Objective", "loss"]
 
@@ -92,9 +91,5 @@ def cost_of(cost: Function, predictions: Any, y: Any, sample_weight: Any) -> Any
     """The cost, given weights only where there are any: a user's cost need not take them."""
     if sample_weight is None:
         return cost(predictions, y)
-    if not accepted(cost, {"sample_weight": sample_weight}):
-        raise TypeError(
-            f"the cost or metric {name_of(cost)} takes no sample_weight, and weights are given: let it be "
-            "cost(predictions, targets, sample_weight=None)."
-        )
+    check_takes_weight(f"the cost or metric {name_of(cost)}", cost)
     return cost(predictions, y, sample_weight=sample_weight)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import check_key
+from fnn.guard.trees import check_params
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
 from fnn.optimizers.rule import Optimizer
-from fnn.workflow.arguments import check_network, check_optimizer, check_params
+from fnn.workflow.arguments import check_network, check_optimizer
 
 __all__ = ["Best", "State", "start"]
 

@@ -165,12 +165,16 @@ def test_stratified_sizes_hold_for_any_counts():
 @pytest.mark.parametrize(
     "arrays, options, message",
     [
-        (([1, 2], [1, 2, 3]), {}, r"arrays\[0\] has 2 and arrays\[1\] has 3"),
-        (({"x": np.ones(2)}, [1]), {}, r"arrays\[0\]\['x'\] has 2 and arrays\[1\] has 1"),
-        ((), {}, "same number of rows, but none came"),
-        (([1, 2], 3.0), {}, r"arrays\[1\] is of type float, without rows"),
-        ((range(4),), {}, r"arrays\[0\] is of type range, without rows. Expected an array"),
-        (([1, 2], np.array(3.0)), {}, r"arrays\[1\] is of type ndarray, without rows"),
+        (([1, 2], [1, 2, 3]), {}, r"arrays\[0\] has 2, arrays\[1\] has 3"),
+        (({"x": np.ones(2)}, [1]), {}, r"arrays\[0\]\['x'\] has 2, arrays\[1\] has 1"),
+        ((), {}, "arrays expected an array of rows"),
+        (([1, 2], 3.0), {}, r"arrays\[1\] expected rows on its first axis, got a single number, 3.0"),
+        ((range(4),), {}, r"arrays\[0\] expected rows on its first axis, got a range"),
+        (
+            ([1, 2], np.array(3.0)),
+            {},
+            r"arrays\[1\] expected rows on its first axis, got a single number, 3.0",
+        ),
         (([1] * 10,), {"fraction": 0.01}, "fraction=0.01 of 10 rows makes 0 test rows"),
         (([1] * 10,), {"fraction": 1.0}, "fraction=1.0 of 10 rows makes 10 test rows"),
         (([1] * 10,), {"fraction": 20}, "20 of 10 rows makes 200 .* both parts need one"),
@@ -194,7 +198,7 @@ def test_stratified_sizes_hold_for_any_counts():
     ],
 )
 def test_split_refuses(arrays, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError if arrays else TypeError, match=message):
         split(key(), *arrays, **options)
 
 
@@ -463,9 +467,7 @@ def test_one_hot_refuses(ids, message):
 
 @pytest.mark.parametrize("classes", ["3", 3.0, None, 0, -1, True, [0, 1]])
 def test_one_hot_refuses_what_is_no_count(classes):
-    with pytest.raises(
-        ValueError, match=r"one_hot\(ids, classes\): classes expected a count, at least 1, got"
-    ):
+    with pytest.raises(ValueError, match=r"one_hot: classes expected a whole number, at least 1, got"):
         one_hot([0, 1], classes)
 
 

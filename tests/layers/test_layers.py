@@ -144,9 +144,9 @@ def test_dropout_keeps_the_type(dtype):
 
 # --- what they refuse
 
-DENSE = "dense expected a whole number of output features, at least 1"
+DENSE = "dense: features expected a whole number, at least 1"
 DROPOUT = ("dropout expected the share of units to drop, 0 ≤ rate < 1", "share dropped, not the share kept")
-FLATTEN = ("flatten expected how many of the last axes to join, at least 1", "flatten(2) for images")
+FLATTEN = "flatten: axes expected a whole number, at least 1"
 X = jnp.ones((5, 4))
 
 
@@ -164,7 +164,7 @@ def test_dropout_refuses_what_is_no_share(rate):
 
 @pytest.mark.parametrize("axes", [0, -1, 2.0, True, "2", None], ids=repr)
 def test_flatten_refuses_what_is_no_number_of_axes(axes):
-    with refused(*FLATTEN, f"got {axes!r}"):
+    with refused(FLATTEN, f"got {axes!r}", "Give axes=2." if axes == 2.0 else "flatten(2) for images"):
         fnn.flatten(axes)
 
 

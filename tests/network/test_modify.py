@@ -56,12 +56,12 @@ def test_repeat_computes_in_the_type_that_series_computes_in():
 
 @pytest.mark.parametrize("times", [0, -1, 2.0, True, "2", None], ids=repr)
 def test_repeat_refuses_what_is_no_number_of_times(times):
-    with refused("repeat expected a whole number of times, at least 1", f"got {times!r}"):
+    with refused("repeat: times expected a whole number, at least 1", f"got {times!r}"):
         fnn.repeat(times, fnn.dense(4))
 
 
 def test_repeat_refuses_its_arguments_in_the_other_order():
-    with refused("repeat expected a whole number of times", "got", "dense(4)"):
+    with refused("repeat: times expected a whole number", "got", "dense(4)"):
         fnn.repeat(fnn.dense(4), 3)
 
 

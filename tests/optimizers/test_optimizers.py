@@ -441,7 +441,7 @@ MISTAKES = {  # what is done, pieces of the message
     "rates in an array": (lambda: fnn.adam(np.array([0.1, 0.2])), ("adam: learning_rate", "a number", "(2,)", "vmap")),
     "a rate beyond float32": (lambda: fnn.adam(1e39), ("adam: learning_rate", "< ∞ in float32", "got 1e+39")),
     "a network to learn": (lambda: ADAM.init(fnn.dense(2)), ("a tree of arrays", "got dense(2)", "network.init(")),
-    "a number to learn": (lambda: GD.init(5), ("a tree of arrays", "got 5", "fnn.trained(params)")),
+    "a number to learn": (lambda: GD.init(5), ("a tree of arrays", "got 5", "network.init(key, x)")),
     "a word to learn": (lambda: clip(1.0).init("p"), ("a tree of arrays", "got 'p'")),
     "a whole state to learn": (lambda: ADAM.init(STATE), ("a tree of arrays", "a State", "field .params")),
     "gradients and state swapped": (

@@ -230,8 +230,8 @@ def test_an_old_style_key_works():
 WRONG = {
     "network a function": (dict(network=jnp.tanh), TypeError, r"network expected a layer.*fnn.serial\(function\)"),
     "cost by name": (dict(cost="mse"), TypeError, r"cost expected a function.*fnn.mse.*'mse'"),
-    "optimizer not called": (dict(optimizer=fnn.adam), TypeError, r"optimizer expected.*Call it: adam\("),
-    "optimizer a rate": (dict(optimizer=0.1), TypeError, r"optimizer expected one such as fnn.adam\(\), got 0.1"),
+    "optimizer not called": (dict(optimizer=fnn.adam), TypeError, r"optimizer expected.*Call it: fnn.adam\("),
+    "optimizer a rate": (dict(optimizer=0.1), TypeError, r"optimizer expected an optimizer such as fnn.adam\(\), got 0.1"),
     "no key": (dict(key=None), ValueError, r"expected a key.*jax.random.key\(0\)"),
     "a seed for a key": (dict(key=7), TypeError, r"key expected jax.random.key\(seed\), got 7"),
     "epochs negative": (dict(epochs=-1), ValueError, r"epochs expected a whole number, at least 0, got -1"),

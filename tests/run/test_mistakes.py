@@ -157,7 +157,7 @@ COSTS = {
 OPTIMIZERS = {
     "an optimizer not called in start": (
         lambda: fnn.start(network(), fnn.adam, X, key=key(0)),
-        TypeError, "optimizer expected one such as fnn.adam()", "the function adam", "start: optimizer", "Call it: adam(…)",
+        TypeError, "optimizer expected an optimizer such as fnn.adam()", "the function adam", "start: optimizer", "Call it: fnn.adam(…)",
     ),
     "an optimizer by name": (
         lambda: fit(optimizer="adam"),
@@ -245,7 +245,7 @@ DATA = {
     ),
     "split rows and other labels": (
         lambda: fnn.split(key(0), X, Y[:39]),
-        ValueError, "the same number of rows", "arrays[1] has 39", "arrays[0]", "all arrays need the same number",
+        ValueError, "the same number of rows", "arrays[1] has 39", "arrays[0]", "the same number of rows everywhere",
     ),
     "stratify by a quantity": (
         lambda: fnn.split(key(0), X, stratify=X[:, 0]),

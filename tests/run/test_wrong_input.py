@@ -341,16 +341,16 @@ RULES = {
     "links in a list": (lambda: fnn.chain([fnn.weight_decay(0.1), fnn.adam()]), TypeError, "chain: link 0 expected an optimizer such as fnn.adam()", "got a list", "one by one"),
     "a link not called": (lambda: fnn.chain(fnn.weight_decay(0.1), fnn.adam), TypeError, "chain: link 1 expected an optimizer", "got the function adam", "Call it: fnn.adam(…)"),
     "no links": (fnn.chain, ValueError, "chain() holds no links", "at least one", "chain(fnn.adam())"),
-    "an optimizer not called": (lambda: fit(optimizer=fnn.adam), TypeError, "fit: optimizer expected one such as fnn.adam()", "got the function adam", "Call it: adam(…)"),
-    "a cost for an optimizer": (lambda: fit(optimizer=fnn.mse), TypeError, "fit: optimizer expected one such as fnn.adam()", "got the function mse", "Are cost and optimizer swapped?"),
+    "an optimizer not called": (lambda: fit(optimizer=fnn.adam), TypeError, "fit: optimizer expected an optimizer such as fnn.adam()", "got the function adam", "Call it: fnn.adam(…)"),
+    "a cost for an optimizer": (lambda: fit(optimizer=fnn.mse), TypeError, "fit: optimizer expected an optimizer such as fnn.adam()", "got the function mse", "Are cost and optimizer swapped?"),
     "an optimizer of nothing": (lambda: fit(optimizer=fnn.Optimizer(None, None)), TypeError, "fit: optimizer expected init(params) → state", "got None and None", "updates, state"),
     "an update of one argument": (lambda: fit(optimizer=fnn.Optimizer(RULE.init, lambda grads: grads)), TypeError, "fit: optimizer expected init(params) → state", "<lambda>(grads)", "update(grads, state, params)"),
-    "an optimizer as a rate": (lambda: fit(optimizer=0.1), TypeError, "fit: optimizer expected one such as", "got 0.1", "fnn.adam()"),
+    "an optimizer as a rate": (lambda: fit(optimizer=0.1), TypeError, "fit: optimizer expected an optimizer such as", "got 0.1", "fnn.adam()"),
 }  # fmt: skip
 
 LAYERS = {
     **{
-        f"dense({features!r})": (lambda features=features: fnn.dense(features), ValueError, "dense expected a whole number of output features", f"got {features!r}", "fnn.dense(64)")
+        f"dense({features!r})": (lambda features=features: fnn.dense(features), ValueError, "dense: features expected a whole number", f"got {features!r}", "fnn.dense(64)")
         for features in (0, -3, "8", 2.5, True, None)
     },
     **{

@@ -206,7 +206,7 @@ WRONG = {
     "a metric that returns text": (evaluate(lambda p, t: "good"), TypeError, "metrics['it'] expected a function that returns a number", "got 'good'"),
     "a metric that formats": (evaluate(lambda p, t: f"{float(p.mean()):.2f}"), TypeError, "metrics['it'] expected a function that returns a number", "Does it return"),
     "a metric of predictions": (evaluate(lambda p: p.mean()), TypeError, "metrics['it'] expected a function of predictions and targets", "(p)"),
-    "a metric without weights": (evaluate(lambda p, t: p.mean(), weight=np.ones(70)), TypeError, "metrics['it'] expected a function", "sample_weight=None"),
+    "a metric without weights": (evaluate(lambda p, t: p.mean(), weight=np.ones(70)), TypeError, "metrics['it'], <lambda>, takes no sample_weight", "sample_weight=None"),
 }  # fmt: skip
 
 

@@ -404,7 +404,7 @@ WRONG = {  # which functions, what is changed, pieces of the message
     "a cost by name": (ALL, {"cost": "mse"}, ("cost expected a function", "got 'mse'", "itself: fnn.mse")),
     "another cost by name": (ALL, {"cost": "huber"}, ("cost expected a function", "got 'huber'", "itself: fnn.huber")),
     "a cost of elsewhere by name": (ALL, {"cost": "l2"}, ("cost expected a function", "got 'l2'", "fnn.mse")),
-    "a rule not called": (ALL, {"optimizer": fnn.adam}, ("optimizer expected", "the function adam", "Call it: adam(…)")),
+    "a rule not called": (ALL, {"optimizer": fnn.adam}, ("optimizer expected", "the function adam", "Call it: fnn.adam(…)")),
     "a factor for the penalty": (ALL, {"penalty": 0.1}, ("penalty expected a function", "got 0.1", "lambda params")),
     "a seed for the key": (["step"], {"key": 0}, ("step: key expected jax.random.key(seed)", "got 0")),
     "no key": (["step"], {"key": None}, ("step: key expected jax.random.key(seed)", "got None")),
