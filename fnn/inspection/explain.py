@@ -118,13 +118,15 @@ def _parts(step: Step) -> tuple[Step, ...]:
     )
 
 
-def _backward(steps: tuple[Step, ...]) -> Iterator[str]:
+def _backward(steps: tuple[Step, ...], learns: bool = True) -> Iterator[str]:
+    """δ from layer to layer, and the gradients of what `learns`: in a frozen layer nothing does."""
     for step in reversed(steps):
         yield ""
         rule = backward_of(step.layer)
         yield f"  {step.place}{formula_of(rule) if rule else ':  by jax.vjp'}"
-        yield from ("  " + line for line in _backward(step.inside))
-        grads = trained(step.grads)
+        learns_inside = learns and bool(jax.tree.leaves(trained(step.params)))
+        yield from ("  " + line for line in _backward(step.inside, learns_inside))
+        grads = trained(step.grads) if learns else None
         yield from _own_arrays("∂c/∂", step, grads) if step.inside else show_tree("∂c/∂", grads)
         if all(leaf.dtype != jax.dtypes.float0 for leaf in jax.tree.leaves(step.delta_x)):  # of integers
             yield from show_array("δ, for the layer before", step.delta_x)

@@ -1,4 +1,4 @@
-"""The derivative of each activation, written out and found by its function.
+"""The derivative of each activation, written out under the function that it belongs to.
 
 z what goes into an activation, a what comes out, δ the derivative of the cost with respect to a; a rule gives
 the derivative of the cost with respect to z.

@@ -1,4 +1,4 @@
-"""Noise that teaches units not to rely on one another."""
+"""Dropout: noise that keeps units from relying on one another."""
 
 import functools
 

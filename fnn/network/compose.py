@@ -97,7 +97,7 @@ def _serial_backward(parts: tuple[Layer, ...], params: Any, x: Any, y: Any, delt
 
 
 def pair_up(parts: tuple[Layer, ...], params: Any) -> Iterator[tuple[Layer, Any]]:
-    """Each layer with its parameters; refuses those of another network."""
+    """Each layer with its parameters; the parameters of another network are refused."""
     if not isinstance(params, tuple) or len(params) != len(parts):
         if hasattr(params, "params"):
             raise TypeError(

@@ -20,9 +20,9 @@ KEPT = 4096  # descriptions of each factory: each lambda is one more, and keeps 
 def intern(factory: Callable[P, Layer]) -> Callable[P, Layer]:
     """Let a factory give the same layer for the same description, so that it compiles once.
 
-    Arguments count by value: `dense(64)` is `dense(features=64)`, and a `functools.partial` is its
-    function and its options. A lambda or an initializer made anew is a new description. The last
-    4,096 descriptions are remembered.
+    Arguments are compared by value: `dense(64)` is `dense(features=64)`, and a `functools.partial` is its
+    function and its options. A new lambda or a new initializer is a new description. The last 4,096
+    descriptions are remembered.
     """
     signature = inspect.signature(factory)
     made: dict[Any, Layer] = {}

@@ -28,9 +28,9 @@ class Layer(NamedTuple):
         inside(params, x)            → [(place, layer, params, x), …]   what it hands to the layers in it
         backward(params, x, y, δ)    → grads, δ_x      its derivative by hand, δ = ∂c/∂y
 
-    `parts` are the layers inside; `inside` says what they are given, so that any network can be walked.
-    A layer with parts has backward(params, x, y, δ, pull): pull(place, layer, params, x, δ) → grads, δ_x
-    passes δ through one of them. Without `backward`, `jax.vjp` serves. Build one with `fnn.layer`.
+    `parts` are the layers inside. `inside` says what each is given, so any network can be walked. A layer
+    with parts has backward(params, x, y, δ, pull), where pull(place, layer, params, x, δ) → grads, δ_x
+    passes δ through one of them. Without `backward`, `jax.vjp` is used. Make one with `fnn.layer`.
     """
 
     init: Forward
@@ -112,10 +112,10 @@ def layer(
         init(key, x) → params     forward(params, x) → y     forward_train(params, x, key) → y, params
         backward(params, x, y, δ) → grads, δ_x               δ = ∂c/∂y, and δ_x = ∂c/∂x
 
-    Its `init` is compiled, and takes shapes for `x` as well as arrays. Bind options with
-    `functools.partial` to functions of a module, so that equal descriptions are equal. `backward` is the
-    derivative by hand: `fnn.backprop` uses it, `fnn.check_gradients(layer, params, x)` checks it. A layer
-    with `parts` says with `inside` what it hands to them, see `fnn.Layer` and examples/new_layer.py.
+    `init` is compiled, and takes shapes for `x` as well as arrays. Bind options with `functools.partial` to
+    functions of a module: two layers made alike are then equal, and compile once. `backward` is the
+    derivative by hand. `fnn.backprop` uses it, and `fnn.check_gradients(layer, params, x)` checks it. A layer
+    with `parts` says by `inside` what it hands to them: see `fnn.Layer` and examples/new_layer.py.
 
     >>> def init(key, x):
     ...     return {"scale": jax.numpy.ones(x.shape[-1])}

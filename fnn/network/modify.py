@@ -1,4 +1,4 @@
-"""One layer, changed: repeated in depth, held still, or computed in another precision."""
+"""One layer, changed: repeated in depth, frozen, or computed in another precision."""
 
 import functools
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from fnn.guard.numbers import whole_number
+from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, shapes, unexpected
 from fnn.network.intern import as_layer, intern
 from fnn.network.layer import Forward, Layer, check_names, layer, name_errors
@@ -24,8 +24,8 @@ __all__ = ["freeze", "precision", "repeat"]
 def repeat(times: int, part: Layer | Forward) -> Layer:
     """The same layer `times` in a row, each with its own parameters: y = f(… f(x; θ₁) …; θₙ).
 
-    Every parameter has one leading axis more, of length `times`; compiled as one scan, so that depth
-    costs no compilation. Equal to `serial` of as many layers, random numbers included.
+    Every parameter has one more leading axis, of length `times`. It compiles as one scan, so a deeper
+    network takes no longer to compile. Equal to `serial` of as many layers, random numbers included.
 
     >>> network = repeat(3, lambda x: 2 * x)
     >>> network.forward((), jnp.ones(1))
@@ -33,8 +33,7 @@ def repeat(times: int, part: Layer | Forward) -> Layer:
 
     Raises ValueError where `times` is no positive integer or the layer changes the shape.
     """
-    if whole_number(times, 1) is None:
-        raise ValueError(unexpected("repeat", "a whole number of times, at least 1, and a layer", times))
+    times = check_whole("repeat", "times", times, fix="As in fnn.repeat(3, layer).")
     inner = as_layer(part, "repeat")
     return layer(
         functools.partial(_repeat_init, times, inner),
@@ -43,6 +42,7 @@ def repeat(times: int, part: Layer | Forward) -> Layer:
         name=f"repeat({times})",
         parts=(inner,),
         inside=functools.partial(_repeat_inside, inner),
+        backward=functools.partial(_repeat_backward, times, inner),
     )
 
 
@@ -56,14 +56,27 @@ def repeat_forward(times: int, part: Layer, params: chex.ArrayTree, x: chex.Arra
 
     def turn(x: Any, own: Any) -> tuple[Any, None]:
         with name_errors("each layer", part, x):
-            return _kept_shape(x, part.forward(own, x)), None
+            return _check_shape_stays(x, part.forward(own, x)), None
 
-    return jax.lax.scan(turn, _as_it_goes_on(times, part, params, x), params, length=times)[0]
+    return jax.lax.scan(turn, _in_type_of_output(times, part, params, x), params, length=times)[0]
 
 
 def _repeat_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
     first = jax.tree.map(lambda stack: stack[0], params)  # the others are given what it returns
     return [("each layer", part, first, x)]
+
+
+def _repeat_backward(times: int, part: Layer, params: Any, x: Any, y: Any, delta: Any, pull: Any) -> Any:
+    """The chain rule through a series: δ goes from the last layer to the first; gradients are stacked."""
+    owns = [jax.tree.map(lambda stack, i=i: stack[i], params) for i in range(times)]
+    given = [_in_type_of_output(times, part, params, x)]
+    for own in owns[:-1]:
+        given.append(part.forward(own, given[-1]))
+    grads = []
+    for i in reversed(range(times)):
+        own, delta = pull(f"layer {i}", part, owns[i], given[i], delta)
+        grads.append(own)
+    return jax.tree.map(lambda *each: jnp.stack(each[::-1]), *grads), delta
 
 
 def _repeat_forward_train(
@@ -73,14 +86,14 @@ def _repeat_forward_train(
         own, place = own_and_place
         with name_errors("each layer", part, x):
             y, moved = part.forward_train(own, x, jax.random.fold_in(key, place))
-            return _kept_shape(x, y), untrained(moved)  # the rest would be copied every step
+            return _check_shape_stays(x, y), untrained(moved)  # the rest would be copied every step
 
-    x = _as_it_goes_on(times, part, params, x)
+    x = _in_type_of_output(times, part, params, x)
     y, moved = jax.lax.scan(turn, x, (params, jnp.arange(times)))
     return y, merge(moved, params)
 
 
-def _as_it_goes_on(times: int, part: Layer, params: Any, x: chex.ArrayTree) -> Any:
+def _in_type_of_output(times: int, part: Layer, params: Any, x: chex.ArrayTree) -> Any:
     """x in the type that the layer gives, as from its second turn on; checks the stack of parameters."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if leaf.shape[:1] != (times,):
@@ -90,11 +103,11 @@ def _as_it_goes_on(times: int, part: Layer, params: Any, x: chex.ArrayTree) -> A
             )
     with name_errors("each layer", part, x):
         first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
-        y = _kept_shape(x, jax.eval_shape(part.forward, first, x))
+        y = _check_shape_stays(x, jax.eval_shape(part.forward, first, x))
     return jax.tree.map(lambda old, new: jnp.asarray(old, new.dtype), x, y)
 
 
-def _kept_shape(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
+def _check_shape_stays(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(
             f"repeat hands a layer's output to the same layer, so it must keep the shape: it was given "
@@ -103,15 +116,15 @@ def _kept_shape(x: chex.ArrayTree, y: chex.ArrayTree) -> chex.ArrayTree:
     return y
 
 
-# Held still ------------------------------------------------------------------------------------
+# Frozen ----------------------------------------------------------------------------------------
 
 
 @intern
 def freeze(part: Layer | Forward) -> Layer:
-    """The layer as it is now: its parameters stand under `frozen` and are never trained.
+    """The layer as it is now: its parameters are under `frozen` and are never trained.
 
-    It does the same while the network learns as afterwards (nothing is dropped, no statistics move);
-    gradients pass through it to the layers before.
+    It does the same while the network learns as afterwards: nothing is dropped, no statistics move.
+    Gradients pass through it to the layers before.
 
     >>> network = freeze(lambda x: 3 * x)
     >>> network.init(jax.random.key(0), jnp.ones(2))
@@ -124,6 +137,7 @@ def freeze(part: Layer | Forward) -> Layer:
         name="freeze",
         parts=(inner,),
         inside=functools.partial(_freeze_inside, inner),
+        backward=functools.partial(_freeze_backward, inner),
     )
 
 
@@ -143,6 +157,12 @@ def _freeze_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
     return [("frozen", part, params["frozen"], x)]
 
 
+def _freeze_backward(part: Layer, params: Any, x: Any, y: Any, delta: Any, pull: Any) -> Any:
+    """δ goes through the layer, and its parameters have no gradient."""
+    _, delta_x = pull("frozen", part, params["frozen"], x, delta)
+    return jax.tree.map(jnp.zeros_like, params), delta_x
+
+
 # In another precision --------------------------------------------------------------------------
 
 
@@ -150,8 +170,8 @@ def _freeze_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
 def precision(part: Layer | Forward, dtype: DTypeLike) -> Layer:
     """The layer computed in `dtype`: parameters and input are cast for the computation only.
 
-    Parameters and what comes out keep the type they would have had, and statistics are never narrowed,
-    so that the optimizer adds small updates to full-precision weights (Micikevicius et al. 2018, §3.1).
+    Parameters and output keep the type that they have without it, and statistics are never narrowed. So the
+    optimizer adds small updates to full-precision weights (Micikevicius et al. 2018, §3.1).
 
     >>> network = precision(lambda x: x + 1e-3, jnp.bfloat16)
     >>> network.forward((), jnp.array([1.0]))                   # bfloat16 cannot hold 1.001

@@ -64,7 +64,7 @@ def join(names: tuple[str, ...], values: list[Any]) -> Any:
 
 
 def separate(parts: tuple[Layer, ...], names: tuple[str, ...], params: Any) -> list[Any]:
-    """The parameters of each branch; refuses those of another network."""
+    """The parameters of each branch; those of another network are refused."""
     if not names:
         return [own for _, own in pair_up(parts, params)]
     check_names("parallel", params, names)

@@ -13,7 +13,7 @@ UNTRAINED = frozenset({"frozen", "statistics"})
 
 
 def trained(params: chex.ArrayTree) -> Any:
-    """The part that learns: None in the place of what is under `statistics` or `frozen`.
+    """The part that learns: None in place of what is under `statistics` or `frozen`.
 
     Gradients, optimizers and penalties see only this part: merge(trained(params), params) = params.
 
@@ -41,7 +41,7 @@ def merge(trained: Any, params: chex.ArrayTree) -> Any:
 
 
 def _first_difference(trained: Any, params: Any) -> str:
-    """Where two trees part; None in place of a branch of the other is no difference."""
+    """Where two trees differ; None in place of a branch of the other is no difference."""
     here, there = _paths(trained), _paths(params)
     for path in here:
         if not any(other[: len(path)] == path for other in there):

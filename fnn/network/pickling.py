@@ -1,6 +1,6 @@
 """Functions by the name under which they are imported, so that a network can be pickled.
 
-pickle refuses many functions of JAX, jax.nn.relu among them, for they wrap another of their name.
+Pickle refuses many functions of JAX, such as jax.nn.relu, because each wraps another function of its name.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The network as a plain function of its named parts, where no combinator reaches."""
+"""A network as a plain function of its named parts, for what no other combinator can express."""
 
 import functools
 from collections.abc import Callable
@@ -18,11 +18,11 @@ __all__ = ["wire"]
 
 @intern
 def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
-    """A network said as a function `(net, x) → y`, where `net.name(x)` calls a part.
+    """A network written as a function `(net, x) → y`, in which `net.name(x)` calls a part.
 
-    For shared weights, several inputs, skips of any kind. A part called twice is the same weights
-    twice; `net.name.params` reads them (after the part's first call). Parameters are a dict by name.
-    Call parts in the function itself, not inside a vmap, scan or checkpoint that it makes.
+    For shared weights, several inputs and skip connections of any kind. A part that is called twice uses
+    the same weights twice. `net.name.params` reads them, after the part's first call. Parameters are a dict
+    by name. Call parts in the function itself, not inside a vmap, scan or checkpoint within it.
 
     >>> network = wire(lambda net, x: net.f(net.f(x)), f=lambda x: 2 * x)
     >>> network.forward({"f": ()}, jax.numpy.array(3.0))

@@ -268,12 +268,12 @@ def test_every_array_is_that_of_the_step_and_of_the_derivatives_by_jax(name):
 
 
 def test_a_layer_shows_its_own_formula_and_what_has_none_says_so():
-    network = fnn.serial(dense(2), lambda z: z**2, fnn.repeat(2, dense(2)))
+    network = fnn.serial(dense(2), lambda z: z**2, fnn.precision(dense(2), jnp.bfloat16))
     text = fnn.explain(
         network, fnn.mse, fnn.chain(fnn.weight_decay(0.1), fnn.adam()), parameters(network, X), X, Y
     )
     assert "layer 0, dense(2):  y = xW + b" in text and "∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ, δ ← δWᵀ" in text
-    assert "layer 1, <lambda>:  by jax.vjp" in text and "layer 2, repeat(2):  by jax.vjp" in text
+    assert "layer 1, <lambda>:  by jax.vjp" in text and "layer 2, precision(bfloat16):  by jax.vjp" in text
     assert "4. Optimisation: weight_decay → adam" in text and "adam:  m ← β₁m + (1 − β₁)g" in text
 
 
@@ -286,7 +286,7 @@ def test_large_arrays_and_many_rows_are_shown_in_part():
 WRONG = {
     "no network": ({"network": 3}, ("explain: network expected a layer", "got 3")),
     "no cost": ({"cost": "mse"}, ("explain: cost expected a function", "Give the function itself: fnn.mse")),
-    "no rule": ({"optimizer": fnn.adam}, ("explain: optimizer expected", "Call it: adam(…)")),
+    "no rule": ({"optimizer": fnn.adam}, ("explain: optimizer expected", "Call it: fnn.adam(…)")),
     "whole numbers": (
         {"params": jax.tree.map(lambda p: np.asarray(p, np.int32), PARAMS)}, ("explain: params[", "int32", "no derivative")),
     "other rows": ({"y": Y[:2]}, ("same number of rows", "x has 3", "y has 2")),
