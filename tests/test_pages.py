@@ -49,6 +49,7 @@ SCRIPTS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_example_runs_without_a_warning_and_its_assertions_hold(script, tmp_path):
     pytest.importorskip("sklearn")

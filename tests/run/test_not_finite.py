@@ -77,14 +77,17 @@ def one_more(params, x):
     return jnp.append(x, jnp.zeros((len(x), 1), x.dtype), 1)
 
 
+@functools.cache
 def burns(step=BAD, value=jnp.nan):
     return fnn.layer(no_count, as_it_is, functools.partial(bad_output, step, value), name="burns")
 
 
+@functools.cache
 def bends(step=BAD):
     return fnn.layer(no_count, as_it_is, functools.partial(bad_gradient, step), name="bends")
 
 
+@functools.cache
 def tells(step=BAD):
     return fnn.layer(no_count, one_more, functools.partial(counted, step), name="tells")
 
@@ -283,12 +286,16 @@ PLACES = {
 }  # fmt: skip
 
 
+def found_at_once(network, y=Y):
+    """What goes bad in the first step."""
+    rule = fnn.gradient_descent()
+    state = fnn.start(network, rule, X, key=jax.random.key(0))
+    return not_finite.find(make_setting(network, fnn.mse, rule, batch_size=8, x=X, y=y), state)
+
+
 @pytest.mark.parametrize(("build", "path"), PLACES.values(), ids=PLACES)
 def test_the_innermost_layer_is_named_by_its_path(build, path):
-    network, rule = build(), fnn.gradient_descent()
-    state = fnn.start(network, rule, X, key=jax.random.key(0))
-    y = np.zeros_like(X) if path == "own" else Y
-    site = not_finite.find(make_setting(network, fnn.mse, rule, batch_size=8, x=X, y=y), state)
+    site = found_at_once(build(), np.zeros_like(X) if path == "own" else Y)
     assert (site.epoch, site.step, site.quantity) == (1, 1, "activation")
     assert site.where == path, site.where
     assert site.found.startswith("-inf at")
@@ -319,19 +326,23 @@ def add_mask(params, x):
     return x + params["frozen"]["mask"]
 
 
-@pytest.mark.parametrize(
-    "place", [masked, fnn.layer(masks, add_mask, name="add_mask")], ids=["plain", "frozen"]
-)
-def test_infinities_of_a_mask_are_not_blamed_for_what_goes_bad_elsewhere(place):
-    soft = lambda x: jax.nn.softmax(jnp.append(x, jnp.zeros((len(x), 1)), 1))
-    burnt = stopped(network=fnn.serial(fnn.dense(4), place, soft, burns(), fnn.dense(1))).not_finite
-    assert (burnt.epoch, burnt.step, burnt.quantity, burnt.where) == (3, 2, "activation", "layer 3, burns")
-    bent = stopped(network=fnn.serial(fnn.dense(4), place, soft, bends(), fnn.dense(1))).not_finite
-    assert (bent.quantity, bent.where) == ("gradient", "layer 0, dense(4), weight")
-    sunk = stopped(
-        network=fnn.serial(fnn.dense(4), place, soft, burns(value=-jnp.inf), fnn.dense(1))
-    ).not_finite
-    assert (sunk.quantity, sunk.where) == ("activation", "layer 3, burns")
+def soft(x):
+    return jax.nn.softmax(jnp.append(x, jnp.zeros((len(x), 1)), 1))
+
+
+ADDS_MASK = fnn.layer(masks, add_mask, name="add_mask")
+BEHIND_MASKS = {  # what goes bad, and what is to be named
+    "nan": (lambda: burns(0), "activation", "layer 3, burns"),
+    "a gradient": (lambda: bends(0), "gradient", "layer 0, dense(4), weight"),
+    "-inf": (lambda: burns(0, -jnp.inf), "activation", "layer 3, burns"),
+}
+
+
+@pytest.mark.parametrize("place", [masked, ADDS_MASK], ids=["plain", "frozen"])
+@pytest.mark.parametrize(("build", "quantity", "where"), BEHIND_MASKS.values(), ids=BEHIND_MASKS)
+def test_infinities_of_a_mask_are_not_blamed_for_what_goes_bad_elsewhere(place, build, quantity, where):
+    site = found_at_once(fnn.serial(fnn.dense(4), place, soft, build(), fnn.dense(1)))
+    assert (site.epoch, site.step, site.quantity, site.where) == (1, 1, quantity, where)
 
 
 def test_a_cost_that_cannot_be_looked_into_is_said_so_and_the_run_is_returned():
