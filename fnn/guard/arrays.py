@@ -81,6 +81,9 @@ def _not_numbers(value: Any, array: np.ndarray, name: str) -> TypeError:
     return TypeError(f"{name} expected numbers, got {got} ({dtype} of shape {array.shape}). {fix}")
 
 
+PLAIN = frozenset(map(np.dtype, ("bool", "int32", "float32")))  # JAX has these on, whatever else
+
+
 # Trees of arrays ----------------------------------------------------------------------------------
 
 
@@ -101,6 +104,8 @@ def _is_leaf(value: Any) -> bool:
 
 
 def _in_types_of_jax(value: Any, name: str) -> Any:
+    if type(value) is np.ndarray and value.dtype in PLAIN:
+        return value  # what almost every call brings
     array = as_array(value, name)
     if isinstance(array, jax.Array):
         return array

@@ -12,7 +12,6 @@ from jax.tree_util import Partial
 from fnn.network.parameters import trained
 from fnn.run.hyperparameters import hyperparameters
 from fnn.workflow.setting import Setting
-from fnn.workflow.shapes import shaped
 from fnn.workflow.state import State, first_state, with_best
 
 __all__: list[str] = []
@@ -35,7 +34,7 @@ def begin(setting: Setting, given: Given, state: State | None) -> tuple[State, P
 def shapes_of_start(setting: Setting, given: Given, state: State | None) -> State:
     """The state that a run begins from, in shapes where it is not made yet."""
     if state is None:
-        state = _shapes_of_start(_first_batch(setting), setting.init, *given)
+        state = jax.eval_shape(functools.partial(_start, _first_batch(setting)), setting.init, *given)
     return state if setting.validation is None else with_best(state)
 
 
@@ -51,11 +50,6 @@ def _start(first_batch: tuple[Any, ...], init: Partial, key: chex.PRNGKey, param
     network, structure, *leaves = first_batch
     x = jax.tree.unflatten(structure, leaves)
     return make_strong(first_state(network, init, x, key, params))
-
-
-@shaped
-def _shapes_of_start(first_batch: tuple[Any, ...], init: Partial, key: chex.PRNGKey, params: Any) -> State:
-    return jax.eval_shape(functools.partial(_start, first_batch), init, key, params)
 
 
 # It runs once: compiled lightly, it is ready in 0.2 s instead of 0.5. (Never do so in a function that a

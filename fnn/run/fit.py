@@ -15,7 +15,7 @@ from fnn.guard.numbers import check_whole
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
 from fnn.run.arguments import check_cost, check_course, check_start, check_state
-from fnn.run.begin import begin, make_strong, parts_of, shapes_of_start
+from fnn.run.begin import begin, make_strong, parts_of
 from fnn.run.loop import CAPACITY, Fitted, Plan, Report, Run, loop
 from fnn.run.not_finite import find
 from fnn.run.progress import progress_bar
@@ -87,8 +87,7 @@ def fit(
         check_state(state, optimizer.init)
         state = make_strong(state)
     given, epochs = (key, params), int(epochs)
-    like = shapes_of_start(setting, given, state)
-    rehearse(setting, like)
+    like = rehearse(setting, given, state)
     with contextlib.ExitStack() as stack:
         folder, kept = None, None
         if checkpoint is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from fnn.guard.trees import check_same, places, shape_and_type
 from fnn.guard.words import describe, name_of
 from fnn.network.parameters import trained
+from fnn.run.begin import Given, shapes_of_start
 from fnn.workflow.epochs import measure
 from fnn.workflow.setting import Setting
 from fnn.workflow.shapes import shaped
@@ -25,16 +26,19 @@ CARRIED = "What a layer or a rule carries keeps its shape and type, and so does 
 NUMBERS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 
 
-def rehearse(setting: Setting, state: State) -> None:
-    """Refuse what would go wrong in a step or in the validation after it; the same shapes are tried once.
+def rehearse(setting: Setting, given: Given, state: State | None) -> State:
+    """The state that the run begins from, in shapes; the same shapes are tried once.
 
-    `state` is one of arrays or of shapes. An error of a layer, a cost, a penalty or a metric comes through.
+    Refuses what would go wrong in a step or in the validation after it. An error of a layer, a cost, a
+    penalty or a metric comes through.
     """
-    _rehearse(None, setting, state)
+    begins: State = _rehearse(None, setting, given, state)
+    return begins
 
 
 @shaped
-def _rehearse(_: None, setting: Setting, state: State) -> None:
+def _rehearse(_: None, setting: Setting, given: Given, state: State | None) -> State:
+    state = shapes_of_start(setting, given, state)
     first = functools.partial(jax.tree.map, functools.partial(_first_rows, setting.batch_size))
     batch = first((setting.x, setting.y, setting.sample_weight))
     _check_begin(setting, state, batch[0])
@@ -43,6 +47,7 @@ def _rehearse(_: None, setting: Setting, state: State) -> None:
     if setting.validation is not None:
         with _add_note("This came up with the rows of validation=."):
             jax.eval_shape(_measure, setting, state.params)
+    return state
 
 
 def _first_rows(batch_size: int, rows: Any) -> Any:

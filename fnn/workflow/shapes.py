@@ -1,5 +1,6 @@
 """What a network makes of rows, in shapes: nothing is computed, and each shape is tried once."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from fnn.guard.words import shapes
 from fnn.network.layer import Layer, LayerError
 
 __all__: list[str] = []
+
+KEPT = 1024  # shapes of each function
 
 ROWS = 1021  # in shapes only: a number of rows that is hardly a number of features, too
 
@@ -42,20 +45,20 @@ def shaped(function: Callable[..., Any]) -> Callable[..., Any]:
     10
     """
 
-    def of_description(static: Any, structure: Any, leaves: Any) -> Any:
-        trees = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
-        return function(static, *trees)
-
-    remembered = functools.lru_cache(maxsize=1024)(of_description)
+    remembered: dict[Any, Any] = {}
 
     @functools.wraps(function)
     def call(static: Any, *trees: Any) -> Any:
-        description = abstract(trees)
-        try:
-            hash((static, description))
-        except TypeError:
-            return of_description(static, *description)
-        return remembered(static, *description)
+        structure, leaves = abstract(trees)
+        with contextlib.suppress(TypeError, KeyError):  # it cannot be hashed, or it is new
+            return remembered[static, structure, leaves]
+        trees = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+        found = function(static, *trees)
+        with contextlib.suppress(TypeError):
+            remembered[static, structure, leaves] = found
+        if len(remembered) > KEPT:
+            remembered.pop(next(iter(remembered)), None)  # the oldest
+        return found
 
     return call
 

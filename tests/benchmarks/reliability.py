@@ -19,7 +19,6 @@ from sklearn.datasets import load_digits
 
 import fnn
 from fnn.run.arguments import check_course, check_start
-from fnn.run.begin import shapes_of_start
 from fnn.run.fit import read_setting
 from fnn.run.rehearsal import rehearse
 from fnn.workflow.state import stays_finite
@@ -71,7 +70,7 @@ def checks(network, x, y, batch_size, key):
     check_course(1, None, None, None, None)
     check_start(key, None, None)
     setting = read_setting(network, COST, RULE, x, y, batch_size, None, None, None, None)
-    rehearse(setting, shapes_of_start(setting, (key, None), None))
+    rehearse(setting, (key, None), None)
 
 
 def seconds(call):
