@@ -126,6 +126,12 @@ def _in_types_of_jax(value: Any, name: str) -> Any:
     return narrow
 
 
+def shape_struct(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    """An array of this shape, in shapes only; of the leaf's type, or the one that JAX has on for it."""
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)  # random keys are extended
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
 def is_list(leaf: Any) -> bool:
     """Whether a leaf is a list: its items are rows, where a tuple's are arrays."""
     return isinstance(leaf, list)

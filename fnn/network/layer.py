@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 
+from fnn.guard.arrays import shape_struct
 from fnn.guard.numbers import is_key
 from fnn.guard.words import describe, shapes, unexpected
 from fnn.network.pickling import from_names, to_names
@@ -175,7 +176,7 @@ def _initialise(init: Forward, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.Arr
             f"init takes arrays, or jax.ShapeDtypeStruct(shape, dtype), for x; got {got}. "
             "Pass the inputs themselves, or jax.ShapeDtypeStruct((32, 64), 'float32')."
         )
-    described = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    described = tuple(shape_struct(leaf, *leaf.shape) for leaf in leaves)
     return _compiled_init(init, structure, described, key)
 
 

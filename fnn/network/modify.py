@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from fnn.guard.arrays import shape_struct
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, shapes, unexpected
 from fnn.network.intern import as_layer, intern
@@ -102,7 +103,7 @@ def _in_type_of_output(times: int, part: Layer, params: Any, x: chex.ArrayTree) 
                 f"at params{jax.tree_util.keystr(path)}: are these the parameters of another network?"
             )
     with name_errors("each layer", part, x):
-        first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
+        first = jax.tree.map(lambda leaf: shape_struct(leaf, *leaf.shape[1:]), params)
         y = _check_shape_stays(x, jax.eval_shape(part.forward, first, x))
     return jax.tree.map(lambda old, new: jnp.asarray(old, new.dtype), x, y)
 

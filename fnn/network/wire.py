@@ -7,6 +7,7 @@ from typing import Any
 import chex
 import jax
 
+from fnn.guard.arrays import shape_struct
 from fnn.guard.functions import takes
 from fnn.guard.words import Words, describe, shapes, signature, unexpected
 from fnn.network.intern import as_layer, intern
@@ -141,7 +142,7 @@ def first_inputs(function: Forward, named: Named, x: chex.ArrayTree) -> dict[str
 
     def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
         if own is None:
-            inputs[name] = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), x)
+            inputs[name] = jax.tree.map(lambda v: shape_struct(v, *v.shape), x)
             own = part.init(jax.random.key(0), inputs[name])  # only its shapes are used
         return part.forward(own, x), own
 

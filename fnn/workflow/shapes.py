@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.guard.arrays import shape_struct
 from fnn.guard.words import shapes
 from fnn.network.layer import Layer, LayerError
 
@@ -27,7 +28,7 @@ def abstract(tree: Any) -> tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]:
     """
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(
-        (leaf.shape, leaf.dtype)
+        (leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))
         if hasattr(leaf, "dtype")
         else ((), jax.dtypes.canonicalize_dtype(type(leaf)))  # a number of Python
         for leaf in leaves
@@ -90,7 +91,7 @@ def outputs_for(network: Layer, x: chex.ArrayTree) -> Any:
 
 
 def _many_rows(x: chex.ArrayTree) -> Any:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((ROWS, *leaf.shape[1:]), leaf.dtype), x)
+    return jax.tree.map(lambda leaf: shape_struct(leaf, ROWS, *leaf.shape[1:]), x)
 
 
 @shaped
