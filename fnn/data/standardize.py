@@ -1,6 +1,6 @@
 """raw columns → arrays: numbers of any size become numbers of mean 0 and standard deviation 1."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -18,8 +18,8 @@ class Standardizer(NamedTuple):
 
         z = (x − μ)/σ        x, z: (…, features)   μ, σ: (features,), or scalars for any x
 
-    JAX arrays are computed in JAX's float, traced or not. Anything else is computed in float64
-    NumPy, where a large offset costs no digits; z is then rounded to JAX's float, x is not.
+    Known numbers are computed in float64 NumPy, where a large offset costs no digits. z is then rounded to
+    JAX's float; x is not. Traced ones are computed in JAX's float.
     """
 
     mean: chex.Array
@@ -28,14 +28,15 @@ class Standardizer(NamedTuple):
     def __call__(self, x: chex.Array) -> chex.Array:
         """The z of x; another number of columns than μ has is a ValueError."""
         z = (self._columns(x) - self.mean) / self.scale
-        return z if isinstance(z, jax.Array) else z.astype(jnp.result_type(float))
+        z = z.astype(jnp.result_type(float))
+        return jnp.asarray(z) if isinstance(x, jax.Array) else z
 
     def inverse(self, z: chex.Array) -> chex.Array:
         """The x = σz + μ of z; another number of columns than μ has is a ValueError."""
         return self._columns(z) * self.scale + self.mean
 
     def _columns(self, x: chex.Array) -> chex.Array:
-        x, columns = _floats(x, "Standardizer: x"), np.shape(self.mean)[-1:]
+        x, columns = _wide(as_array(x, "Standardizer: x")), np.shape(self.mean)[-1:]
         if columns and x.shape[-1:] != columns:
             raise ValueError(
                 f"Standardizer: made from {columns[0]} columns, but x of shape {x.shape} has "
@@ -50,8 +51,9 @@ def standardize(x: chex.Array) -> Standardizer:
         μ = mean(x)   σ² = mean((x − μ)²)      x: (…, features)   μ, σ: (features,)
 
     The means run over all axes but the last; a flat x, such as a target, is one column with
-    scalars μ, σ. A constant column gets σ = 1, and so becomes 0. Concrete numbers are measured in
-    float64 NumPy, and μ, σ stay so until `jax.jit` narrows them; traced ones in JAX's float.
+    scalars μ, σ. A column that is constant, or differs by no more than rounding (σ ≤ 2ε|μ|), gets σ = 1,
+    and so becomes 0. Known numbers are measured in float64 NumPy, and μ, σ stay so until `jax.jit` narrows
+    them; traced ones in JAX's float.
     Measure the training rows only. No rows, NaN and infinity are a ValueError, text is a TypeError.
 
     >>> heights = standardize([160.0, 170.0, 180.0, 190.0])
@@ -60,8 +62,9 @@ def standardize(x: chex.Array) -> Standardizer:
     >>> heights.inverse(heights([175.0, 190.0])).round(4).tolist()
     [175.0, 190.0]
     """
-    traced = isinstance(x, jax.core.Tracer)
-    x = _floats(np.asarray(x) if isinstance(x, jax.Array) and not traced else x, "standardize: x")
+    x = as_array(x, "standardize: x")
+    rounding = float(jnp.finfo(x.dtype).eps) if jnp.issubdtype(x.dtype, jnp.floating) else 0.0
+    x = _wide(x)
     if not x.ndim or not x.size:
         raise ValueError(f"standardize: x of shape {x.shape} has no rows to take the mean of.")
     check_finite("standardize: x", x)
@@ -73,10 +76,13 @@ def standardize(x: chex.Array) -> Standardizer:
     unit = shifted / reach  # in −1 … 1, so that its square neither overflows nor vanishes
     mean = unit.mean(axes)
     variance = ((unit - mean) ** 2).mean(axes)
-    scale = reach * (variance + (variance == 0)) ** 0.5
-    return Standardizer(origin + reach * mean, scale + (scale == 0))  # it may be too small to be a float
+    scale, mean = reach * (variance + (variance == 0)) ** 0.5, origin + reach * mean
+    constant = scale <= 2 * rounding * abs(mean)  # and where it is too small to be a float
+    return Standardizer(mean, scale + constant * (1 - scale))
 
 
-def _floats(x: chex.Array, name: str) -> chex.Array:
-    x = as_array(x, name)
-    return x.astype(jnp.result_type(float) if isinstance(x, jax.Array) else np.float64)
+def _wide(x: Any) -> Any:
+    """Known numbers in float64 NumPy, traced ones in JAX's float."""
+    if isinstance(x, jax.core.Tracer):
+        return x.astype(jnp.result_type(float))
+    return np.asarray(x).astype(np.float64)

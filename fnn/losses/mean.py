@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_array
@@ -64,6 +65,28 @@ def read_pair(
     check_taken(takes, Pair(takes.name, p, t, sample_weight), options)
     p = jnp.asarray(p)
     return p.astype(jnp.promote_types(p.dtype, jnp.float32)), jnp.asarray(t)
+
+
+def read_error(
+    takes: Takes, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
+) -> jax.Array:
+    """e = ŷ − y, and 0 where there is no weight; known 64-bit numbers are narrowed after it is taken."""
+    p, t = as_array(predictions, f"{takes.name}: predictions"), as_array(targets, f"{takes.name}: targets")
+    if is_known_to_be_wide(p, t) and np.shape(p) == np.shape(t):  # else they are refused below
+        p = np.subtract(p, t, dtype=np.float64)
+        t = np.zeros_like(p)
+    p, t = read_alike(takes, p, t, sample_weight, **options)
+    return p - t
+
+
+def is_known_to_be_wide(*arrays: Any) -> bool:
+    """Whether numbers are known of which JAX's float keeps too few digits.
+
+    float32 would make one number of two times of 1.7·10⁹ s that are 50 s apart.
+    """
+    kinds = [array.dtype for array in arrays]
+    is_wide = any(kind.kind in "fiu" and kind.itemsize > 4 for kind in kinds)
+    return is_wide and not any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
 def read_alike(

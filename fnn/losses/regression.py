@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0
-from fnn.losses.mean import mean_slope, read_alike, weighted_mean
+from fnn.losses.mean import mean_slope, read_error, weighted_mean
 from fnn.losses.targets import Takes, check_same_shape
 
 __all__ = ["huber", "mae", "mse", "rmse"]
@@ -31,14 +31,14 @@ def mse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 4) / 2
     Array(2., dtype=float32)
     """
-    p, t = read_alike(MSE, predictions, targets, sample_weight)
-    return weighted_mean((p - t) ** 2, sample_weight)
+    error = read_error(MSE, predictions, targets, sample_weight)
+    return weighted_mean(error**2, sample_weight)
 
 
 def mse_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
     """∂c/∂ŷ = 2(ŷ − y)/n."""
-    p, t = read_alike(MSE, predictions, targets, sample_weight)
-    return 2 * (p - t) * mean_slope(p, sample_weight)
+    error = read_error(MSE, predictions, targets, sample_weight)
+    return 2 * error * mean_slope(error, sample_weight)
 
 
 def rmse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -50,17 +50,17 @@ def rmse(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | 
     >>> rmse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))        # √2
     Array(1.4142135, dtype=float32)
     """
-    p, t = read_alike(RMSE, predictions, targets, sample_weight)
-    square = weighted_mean((p - t) ** 2, sample_weight)
+    error = read_error(RMSE, predictions, targets, sample_weight)
+    square = weighted_mean(error**2, sample_weight)
     perfect = square == 0
     return jnp.where(perfect, 0, jnp.sqrt(jnp.where(perfect, 1, square)))
 
 
 def rmse_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
     """∂c/∂ŷ = (ŷ − y)/(n · rmse), and 0 at a perfect prediction."""
-    p, t = read_alike(RMSE, predictions, targets, sample_weight)
-    cost = rmse(p, t, sample_weight)
-    return (p - t) * mean_slope(p, sample_weight) / jnp.where(cost == 0, 1, cost)
+    error = read_error(RMSE, predictions, targets, sample_weight)
+    cost = rmse(predictions, targets, sample_weight)
+    return error * mean_slope(error, sample_weight) / jnp.where(cost == 0, 1, cost)
 
 
 def mae(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -72,15 +72,14 @@ def mae(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> mae(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]))         # (0 + 2) / 2
     Array(1., dtype=float32)
     """
-    p, t = read_alike(MAE, predictions, targets, sample_weight)
-    error = p - t
+    error = read_error(MAE, predictions, targets, sample_weight)
     return weighted_mean(error * jnp.sign(error), sample_weight)  # |e|, with slope 0 at 0 (jnp.abs has 1)
 
 
 def mae_slope(predictions: Any, targets: Any, sample_weight: Any = None) -> jax.Array:
     """∂c/∂ŷ = sign(ŷ − y)/n."""
-    p, t = read_alike(MAE, predictions, targets, sample_weight)
-    return jnp.sign(p - t) * mean_slope(p, sample_weight)
+    error = read_error(MAE, predictions, targets, sample_weight)
+    return jnp.sign(error) * mean_slope(error, sample_weight)
 
 
 def huber(
@@ -99,18 +98,18 @@ def huber(
     >>> huber(jnp.array([1.0, 2.0]), jnp.array([0.5, 5.0]))       # (0.125 + 2.5) / 2
     Array(1.3125, dtype=float32)
     """
-    p, t = read_alike(HUBER, predictions, targets, sample_weight, delta=delta)
-    distance = jnp.abs(p - t)
-    delta = jnp.asarray(delta, p.dtype)
+    error = read_error(HUBER, predictions, targets, sample_weight, delta=delta)
+    distance = jnp.abs(error)
+    delta = jnp.asarray(delta, error.dtype)
     near = jnp.minimum(distance, delta)  # ½·near² + δ·(the rest of the way) is both lines at once
     return weighted_mean(0.5 * near**2 + delta * (distance - near), sample_weight)
 
 
 def huber_slope(predictions: Any, targets: Any, sample_weight: Any = None, delta: Any = 1.0) -> jax.Array:
     """∂c/∂ŷ = clip(ŷ − y, −δ, δ)/n."""
-    p, t = read_alike(HUBER, predictions, targets, sample_weight)
-    delta = jnp.asarray(delta, p.dtype)
-    return jnp.clip(p - t, -delta, delta) * mean_slope(p, sample_weight)
+    error = read_error(HUBER, predictions, targets, sample_weight)
+    delta = jnp.asarray(delta, error.dtype)
+    return jnp.clip(error, -delta, delta) * mean_slope(error, sample_weight)
 
 
 SLOPES: dict[Any, Callable[..., jax.Array]] = {

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import read_pair, spread, weighted_mean
+from fnn.guard.arrays import as_array
+from fnn.guard.numbers import refuse
+from fnn.losses.mean import read_pair, spread, weighted_mean, without_weightless
 from fnn.losses.targets import Takes, check_decision, is_yes_or_no
 
 __all__ = ["accuracy", "confusion_matrix"]
@@ -21,14 +23,16 @@ def accuracy(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
         mean [argmaxₖ zₖ = y]    z: (…, K)   y: ids (…) or one-hot (…, K)
         mean [(z > 0) = y]       z, y: (…) or (…, 1) of one shape, for yes-or-no targets
 
-    Raises ValueError for shapes that do not fit, yes-or-no targets above 1, and what
-    `softmax_cross_entropy` refuses as classes. Hastie et al. 2009, eq. 2.19 (its complement).
+    A row with a NaN is no class: the accuracy is NaN. Raises ValueError for shapes that do not fit, yes-or-no
+    targets above 1, and what `softmax_cross_entropy` refuses as classes. Hastie et al. 2009, eq. 2.19 (its
+    complement).
 
     >>> accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0]))
     Array(0.5, dtype=float32)
     """
     guess, truth, _ = _classes(ACCURACY, logits, targets, sample_weight)
-    return weighted_mean((guess == truth).astype(jnp.result_type(float)), sample_weight)
+    right = jnp.where(guess < 0, jnp.nan, guess == truth).astype(jnp.result_type(float))
+    return weighted_mean(without_weightless(right, sample_weight), sample_weight)
 
 
 def confusion_matrix(
@@ -36,30 +40,35 @@ def confusion_matrix(
 ) -> jax.Array:
     """How often each true class (row) was taken for each class (column): Cᵢⱼ = #{y = i, ŷ = j}, (K, K).
 
-    With `sample_weight` the sums of weights. Logits and targets as in `accuracy`. Pearson 1904 (his
-    contingency table).
+    With `sample_weight` the sums of weights. Logits and targets as in `accuracy`. A row of NaN is counted
+    nowhere, and refused with a ValueError where its numbers are known. Pearson 1904 (his contingency table).
 
     >>> confusion_matrix(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0]))
     Array([[1, 1],
            [0, 0]], dtype=int32)
     """
-    guess, truth, classes = _classes(CONFUSION, logits, targets, sample_weight)
+    z = as_array(logits, "confusion_matrix: predictions")
+    fix = "A network that diverged predicts them."
+    refuse("confusion_matrix: predictions", z, lambda z: z != z, "numbers", fix, sample_weight)
+    guess, truth, classes = _classes(CONFUSION, z, targets, sample_weight)
     counts = jnp.int32(1)
     if sample_weight is not None:
         counts = spread(sample_weight, guess.astype(jnp.result_type(float))).ravel()
     zeros = jnp.zeros((classes, classes), counts.dtype)
-    rows = jnp.where(truth < 0, classes, truth).ravel()  # what is no class is counted nowhere
-    return zeros.at[rows, guess.ravel()].add(counts, mode="drop")
+    rows, columns = (jnp.where(ids < 0, classes, ids).ravel() for ids in (truth, guess))
+    return zeros.at[rows, columns].add(counts, mode="drop")  # what is no class is counted nowhere
 
 
 def _classes(
     takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[jax.Array, jax.Array, int]:
-    """The class taken for each row, its true class, and how many classes there are."""
+    """The class taken for each row, −1 for a NaN; its true class; and how many classes there are."""
     z, y = read_pair(takes, logits, targets, sample_weight)
     if is_yes_or_no(z.shape, y.shape):
-        return (z > 0).astype(jnp.int32), (y > 0.5).astype(jnp.int32), 2
-    return z.argmax(-1), y.astype(jnp.int32) if y.ndim < z.ndim else y.argmax(-1), z.shape[-1]
+        guess, truth, classes = (z > 0).astype(jnp.int32), (y > 0.5).astype(jnp.int32), 2
+        return jnp.where(jnp.isnan(z), -1, guess), truth, classes
+    guess, truth = z.argmax(-1), y.astype(jnp.int32) if y.ndim < z.ndim else y.argmax(-1)
+    return jnp.where(jnp.isnan(z).any(-1), -1, guess), truth, z.shape[-1]
 
 
 TARGETS: dict[Any, Takes] = {accuracy: ACCURACY, confusion_matrix: CONFUSION}

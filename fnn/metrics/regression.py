@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.losses.mean import read_alike, spread
+from fnn.guard.arrays import as_array
+from fnn.losses.mean import is_known_to_be_wide, read_alike, spread
 from fnn.losses.targets import Takes, check_same_shape
 
 __all__ = ["r2_score"]
@@ -26,7 +28,10 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLik
     >>> r2_score(jnp.array([1.0, 2.0, 2.0]), jnp.array([1.0, 2.0, 3.0]))      # 1 − 1/2
     Array(0.5, dtype=float32)
     """
-    p, t = read_alike(R2_SCORE, predictions, targets, sample_weight)
+    p, t = as_array(predictions, "r2_score: predictions"), as_array(targets, "r2_score: targets")
+    if is_known_to_be_wide(p, t) and t.ndim:
+        p, t = (np.subtract(each, t[:1], dtype=np.float64) for each in (p, t))  # before they are narrowed
+    p, t = read_alike(R2_SCORE, p, t, sample_weight)
     weight = jnp.ones_like(t) if sample_weight is None else spread(sample_weight, t)
     missed = (weight * (t - p) ** 2).sum(0)
     from_first = t - t[:1]  # exactly 0 where the targets never change

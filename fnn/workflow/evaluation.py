@@ -39,12 +39,13 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     Array([[1.],
            [9.]], dtype=float32)
 
-    Raises ValueError for no rows, leaves of x with different numbers of them, parameters of another
-    network, and a network that does not give one prediction a row.
+    Raises ValueError for no rows, leaves of x with different numbers of them, numbers that are not finite,
+    parameters of another network, and a network that does not give one prediction a row.
     """
     _check_call("predict", network, params, batch_size)
     x = rows_for(network, as_arrays(x, "x"))
     n = row_count(x=x)
+    check_finite("x", x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
         check_shapes(network, params, x)
         return forward_in_blocks(network, params, x, batch_size)
@@ -123,7 +124,6 @@ def evaluate(
     x, y = as_arrays(x, "x"), as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
     row_count(x=x, y=y, sample_weight=sample_weight)
-    check_finite("x", x)
     check_finite("y", y, sample_weight=sample_weight)
     check_weights("sample_weight", sample_weight)
     predictions = predict(network, params, x, batch_size=batch_size)

@@ -347,10 +347,28 @@ def test_its_derivative_is_finite_even_at_a_constant_column():
     assert jnp.isfinite(slope).all()
 
 
+def test_a_target_as_large_as_a_time_comes_back_to_the_second():
+    times = 1.7e9 + 3600 * np.arange(1000.0)
+    unit = standardize(times)
+    predicted = jnp.asarray(unit(times))  # as predict gives them, in float32
+    assert abs(unit.inverse(predicted) - times).max() < 0.2  # float32's own spacing there is 128 s
+    np.testing.assert_array_equal(jax.jit(unit.inverse)(predicted).dtype, np.float32)
+
+
+def test_a_column_that_is_constant_but_for_rounding_becomes_0():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    for constant in ([0.3, 0.1 + 0.2, 0.3], np.float32([0.3, np.nextafter(np.float32(0.3), 1), 0.3])):
+        scale = standardize(constant)
+        assert scale.scale == 1 and abs(scale(0.31) - 0.01) < 1e-6
+    for column in ([1e-12, 2e-12, 3e-12], [10**9, 10**9 + 1], 1.7e9 + np.arange(3.0)):
+        theirs = preprocessing.StandardScaler().fit(np.c_[column])
+        np.testing.assert_allclose(standardize(column).scale, theirs.scale_[0], rtol=1e-9)
+
+
 def test_jax_arrays_stay_jax_and_others_become_numpy():
     scale = standardize(table())
     assert isinstance(scale(jnp.ones(3)), jax.Array)
-    assert isinstance(scale.inverse(jnp.ones(3)), jax.Array)
+    assert scale.inverse(jnp.ones(3)).dtype == np.float64
     assert scale(jnp.ones(3, int)).dtype == scale(np.ones(3, int)).dtype == np.float32
     assert isinstance(scale([1, 2, 3]), np.ndarray)
     assert scale.inverse([1, 2, 3]).dtype == np.float64

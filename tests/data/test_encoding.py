@@ -377,7 +377,9 @@ def test_names_in_columns_and_categories_are_texts_and_there_once(names):
             encode({"a": [1]}, **{argument: names})
 
 
-@pytest.mark.parametrize("gap", [np.array(np.nan), decimal.Decimal("NaN"), np.datetime64("NaT", "s")], ids=repr)
+@pytest.mark.parametrize(
+    "gap", [np.array(np.nan), decimal.Decimal("NaN"), np.datetime64("NaT", "s")], ids=repr
+)
 def test_a_gap_of_any_make_is_a_missing_value(gap):
     encoder = encode({"a": [1.0, gap, 3.0]})
     np.testing.assert_array_equal(encoder({"a": [2.0, gap]}), [[0, 0], [0, 1]])

@@ -48,6 +48,33 @@ def test_equals_the_formula(name, kind, weighted):
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+def test_a_row_of_nan_is_no_class():
+    logits = np.array([[1.0, 2.0], [np.nan, 1.0]], np.float32)
+    assert np.isnan(fnn.accuracy(logits, [1, 0])) and np.isnan(fnn.accuracy([np.nan, 1.0], [0, 1]))
+    assert fnn.accuracy(logits, [1, 0], np.array([1.0, 0.0])) == 1  # it has no weight
+    assert jax.jit(fnn.confusion_matrix)(logits, np.array([1, 0])).tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(
+        ValueError, match="confusion_matrix: predictions expected numbers, got nan in row 1, column 0"
+    ):
+        fnn.confusion_matrix(logits, [1, 0])
+
+
+def test_large_numbers_are_compared_before_they_are_narrowed():
+    times = 1.7e9 + 3600 * np.arange(50.0)
+    late = times + np.random.default_rng(0).normal(0, 900, 50)
+    error = late - times
+    for cost, expected in {
+        fnn.rmse: np.sqrt(np.mean(error**2)),
+        fnn.mae: abs(error).mean(),
+        fnn.mse: np.mean(error**2),
+    }.items():
+        np.testing.assert_allclose(cost(late, times), expected, rtol=1e-6)
+    r2 = 1 - np.sum(error**2) / np.sum((times - times.mean()) ** 2)
+    np.testing.assert_allclose(fnn.r2_score(late, times), r2, rtol=1e-6)
+    assert fnn.rmse(np.array([2**40 + 5]), np.array([2**40])) == 5
+    assert fnn.huber(times + 50, times) == 49.5
+
+
 @every_metric
 @pytest.mark.parametrize("weighted", [False, True])
 def test_equals_scikit_learn(name, kind, weighted):
