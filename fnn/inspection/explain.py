@@ -163,6 +163,6 @@ def _row_cost(cost: Any, predictions: Any, y: Any, i: int) -> Value | None:
     """The cost of one row alone; None where the cost cannot be taken of it."""
     one = jax.tree.map(lambda rows: rows[i : i + 1], (y, predictions))
     try:
-        return run(lambda target, prediction: jnp.asarray(cost(prediction, target)), *one)
+        return run(lambda target, prediction: jnp.asarray(cost_of(cost, prediction, target, None)), *one)
     except Exception:  # a user's cost may need all rows, or numbers that it can look at
         return None

@@ -17,6 +17,7 @@ from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
+from fnn.workflow.objective import compare
 from fnn.workflow.rows import check_shapes, check_targets, check_weights
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
@@ -106,8 +107,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Each metric of the predictions for all rows at once, a float (or a NumPy array) by name.
 
-    A metric is `metric(predictions, targets)`, with `sample_weight=` where weights are given: the
-    costs and metrics of fnn, or any function, of scikit-learn too.
+    A metric is `metric(predictions, targets)`, with `sample_weight=` where weights are given: the costs and
+    metrics of fnn, or any function. One whose parameters are named so, as scikit-learn's are, is called as
+    `metric(y_true, y_pred)`.
 
     >>> import fnn
     >>> network, x = fnn.serial(jnp.square), jnp.array([1.0, 3.0])
@@ -137,12 +139,12 @@ def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[s
     try:
         return _measure(Partial(metric), predictions, y, options)
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
-        return metric(*jax.tree.map(np.asarray, (predictions, y)), **options)
+        return compare(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
 
 
 @jax.jit
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
-    return metric(predictions, y, **options)
+    return compare(metric, predictions, y, **options)
 
 
 def _is_numbers(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """The quantity that is lowered: predictions and targets → one real number, as a function of parameters."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -90,6 +91,43 @@ def _loss(
 def cost_of(cost: Function, predictions: Any, y: Any, sample_weight: Any) -> Any:
     """The cost, given weights only where there are any: a user's cost need not take them."""
     if sample_weight is None:
-        return cost(predictions, y)
+        return compare(cost, predictions, y)
     check_takes_weight(f"the cost or metric {name_of(cost)}", cost)
-    return cost(predictions, y, sample_weight=sample_weight)
+    return compare(cost, predictions, y, sample_weight=sample_weight)
+
+
+def compare(function: Function, predictions: Any, targets: Any, **options: Any) -> Any:
+    """A cost or metric of predictions and targets, in the order that the names of its parameters say.
+
+    scikit-learn and Keras write (y_true, y_pred). Names that say nothing are (predictions, targets).
+
+    >>> compare(lambda y_true, y_pred: y_pred - y_true, 5, 3), compare(lambda a, b: a - b, 5, 3)
+    (2, 2)
+    """
+    try:
+        first, second = [name.lower() for name in inspect.signature(function).parameters][:2]
+    except (TypeError, ValueError):  # some functions of C have no signature, and f(*pair) has one name
+        return function(predictions, targets, **options)
+    is_target_first = first in TARGETS and second not in TARGETS
+    if is_target_first or (second in PREDICTIONS and first not in PREDICTIONS):
+        return function(targets, predictions, **options)
+    return function(predictions, targets, **options)
+
+
+TARGETS = {
+    "y",
+    "t",
+    "y_true",
+    "target",
+    "targets",
+    "label",
+    "labels",
+    "truth",
+    "actual",
+    "expected",
+    "observed",
+}
+PREDICTIONS = {
+    *("y_pred", "y_hat", "yhat", "y_score", "y_prob", "y_proba", "pred", "preds", "predicted", "prediction"),
+    *("predictions", "logit", "logits", "input", "inputs", "output", "outputs", "probabilities", "scores"),
+}

@@ -1,5 +1,8 @@
 """predict and evaluate: every row, in bounded memory, by programs compiled once."""
 
+import functools
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +96,42 @@ def test_any_function_measures_scikit_learns_too():
 
     value = fnn.evaluate(NETWORK, PARAMS, X, Y, {"balanced": balanced})["balanced"]
     assert value == pytest.approx(metrics.balanced_accuracy_score(Y, NETWORK.forward(PARAMS, X).argmax(-1)))
+
+
+def test_functions_of_scikit_learn_are_called_in_their_order():
+    metrics = pytest.importorskip("sklearn.metrics")
+    network, x, y = fnn.serial(lambda x: x), np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [6.0]])
+    measures = {"r2": metrics.r2_score, "pinball": functools.partial(metrics.mean_pinball_loss, alpha=0.9)}
+    found = fnn.evaluate(network, ((),), x, y, measures)
+    assert found == pytest.approx({"r2": 1 - 9 / 14, "pinball": 0.9 * 3 / 3})
+
+
+def over(y_true, y_pred):
+    """Only what is predicted too high costs anything."""
+    return jnp.maximum(y_pred - y_true, 0).mean()
+
+
+def over_as_pair(predictions, targets):
+    return over(targets, predictions)
+
+
+def test_a_cost_is_called_in_the_order_of_its_names_wherever_it_is_taken():
+    network, key = fnn.serial(fnn.dense(1)), jax.random.key(0)
+    x, y = X[:16, :1], X[:16, 1:2]
+    params = network.init(key, x)
+    one, other = (fnn.loss(network, cost)(params, x, y) for cost in (over, over_as_pair))
+    assert one == other == over_as_pair(network.forward(params, x), y)
+    one, other = (fnn.backprop(network, cost, params, x, y) for cost in (over, over_as_pair))
+    chex.assert_trees_all_equal((one.cost, one.grads), (other.cost, other.grads))
+    runs = [
+        fnn.fit(network, cost, fnn.adam(), x, y, params=params, key=jax.random.clone(key), epochs=2,
+                validation=(x, y), metrics={"over": cost})
+        for cost in (over, over_as_pair)
+    ]  # fmt: skip
+    chex.assert_trees_all_equal(*(run.params for run in runs))
+    chex.assert_trees_all_equal(*(run.history for run in runs))
+    texts = [fnn.explain(network, cost, fnn.adam(), params, x, y) for cost in (over, over_as_pair)]
+    assert texts[0] == texts[1].replace("over_as_pair", "over")
 
 
 def test_weights_count_in_the_measures():
