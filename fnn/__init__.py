@@ -35,15 +35,14 @@ from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
 from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
 from fnn.optimizers.transformations import chain, clip_by_global_norm, weight_decay
 from fnn.run.fit import fit
-from fnn.run.loop import Fitted, Report
-from fnn.run.not_finite import NotFinite
+from fnn.run.loop import Report
 from fnn.saving.checkpoint import load, save
 from fnn.workflow.backprop import Backprop, backprop
 from fnn.workflow.epochs import train
 from fnn.workflow.evaluation import evaluate, predict
 from fnn.workflow.gradient_check import GradientCheck, check_gradients
 from fnn.workflow.objective import Objective, loss
-from fnn.workflow.state import Best, State, start
+from fnn.workflow.state import Best, Fitted, NotFinite, State, start
 from fnn.workflow.training import epoch, step
 
 __version__ = "0.1.0"

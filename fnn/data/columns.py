@@ -127,8 +127,9 @@ def flat_column(values: object, column: str) -> np.ndarray:
 
 
 def class_names(values: object, column: str) -> list[Label]:
-    """A column of names of classes as Python values; a missing one is a ValueError."""
-    names: list[Label] = flat_column(values, column).tolist()
+    """A column of names of classes as Python values, texts stripped; a missing one is a ValueError."""
+    cells = flat_column(values, column).tolist()
+    names: list[Label] = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
     fix = "Drop rows without a class, or give them one of their own, such as 'unknown'."
     refuse_cells(column, names, [as_text(name) is None for name in names], "a class in every row", fix)
     return names

@@ -51,8 +51,8 @@ class Labels(NamedTuple):
 def labels(values: object) -> Labels:
     """The classes of a column: numbers by size, texts by alphabet, False before True.
 
-    `values` is a list, an array or a pandas column. No rows, a missing value, and texts beside
-    numbers are a ValueError.
+    `values` is a list, an array or a pandas column. Texts are stripped of spaces, as `encode` strips them. No
+    rows, a missing value, and texts beside numbers are a ValueError.
 
     >>> species = labels(["gentoo", "adelie", "gentoo"])
     >>> species.classes, species(["gentoo", "adelie"]).tolist(), species.inverse([0, 1])

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.guard.numbers import check_finite, check_key, check_whole
+from fnn.guard.numbers import check_finite, check_key, check_whole, is_traced
 from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.metrics.classification import accuracy, confusion_matrix
@@ -42,6 +42,15 @@ def check_start(key: Any, params: Any, state: Any) -> None:
     if params is not None:
         check_params("fit", params)
         check_finite("fit: params", params, BEGIN)
+
+
+def check_known(*trees: Any) -> None:
+    """Refuse numbers that have no values yet: the run is made on the host, between compiled calls."""
+    if is_traced(trees):
+        raise TypeError(
+            "fit runs on the host, and is given traced numbers here, inside jit, grad, vmap or scan: call it "
+            "outside, or train inside with fnn.start and fnn.train, which are pure."
+        )
 
 
 def check_cost(cost: Any) -> None:

@@ -14,9 +14,9 @@ from jax.typing import ArrayLike
 from fnn.guard.numbers import check_whole
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
-from fnn.run.arguments import check_cost, check_course, check_start, check_state
+from fnn.run.arguments import check_cost, check_course, check_known, check_start, check_state
 from fnn.run.begin import begin, make_strong, parts_of
-from fnn.run.loop import CAPACITY, Fitted, Plan, Report, Run, loop
+from fnn.run.loop import CAPACITY, Plan, Report, Run, loop
 from fnn.run.not_finite import find
 from fnn.run.progress import progress_bar
 from fnn.run.rehearsal import rehearse
@@ -25,7 +25,7 @@ from fnn.saving.folder import Folder, check_folder, check_total, keep, lock_fold
 from fnn.workflow.arguments import check_functions
 from fnn.workflow.epochs import costs_are_finite, many_epochs
 from fnn.workflow.setting import Setting, as_partial, make_setting, read_all_rows
-from fnn.workflow.state import State, stays_finite
+from fnn.workflow.state import Fitted, State, stays_finite
 
 __all__ = ["fit"]
 
@@ -83,6 +83,7 @@ def fit(
     setting = read_setting(
         network, cost, optimizer, x, y, batch_size, sample_weight, penalty, validation, metrics
     )
+    check_known(setting, key, params, state)
     if state is not None:
         check_state(state, optimizer.init)
         state = make_strong(state)

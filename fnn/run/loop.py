@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import numpy as np
 
 from fnn.guard.warn import warn_user
-from fnn.run.not_finite import NotFinite
-from fnn.workflow.state import State
+from fnn.workflow.state import Fitted, NotFinite, State
 
-__all__ = ["Fitted", "Report"]
+__all__ = ["Report"]
 
 
 CAPACITY = 1024  # the most epochs in one compiled call: the length of its history
@@ -41,23 +39,6 @@ class Report(NamedTuple):
     epochs: int
     measures: dict[str, float]
     state: State
-
-
-class Fitted(NamedTuple):
-    """A finished run.
-
-    `params` are those with the lowest validation cost, or the last without validation. `history` has a NumPy
-    array for each measure, one entry an epoch. fit(…, state=fitted.state) continues the run. `stopped` says
-    why it ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's
-    `fitted`) or "not_finite". In the last case `not_finite` says where, and all numbers are those of the
-    last good epoch.
-    """
-
-    params: chex.ArrayTree
-    history: dict[str, np.ndarray]
-    state: State
-    stopped: str
-    not_finite: NotFinite | None = None
 
 
 class Run(NamedTuple):

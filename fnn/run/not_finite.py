@@ -17,33 +17,10 @@ from fnn.workflow.batches import make_batches
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import Setting
-from fnn.workflow.state import State, stays_finite
+from fnn.workflow.state import NotFinite, State, stays_finite
 from fnn.workflow.training import one_turn
 
-__all__ = ["NotFinite"]
-
-
-class NotFinite(NamedTuple):
-    """Where a run first met NaN or infinity: what of which layer, in which step of which epoch.
-
-    `quantity` is "input", "parameter", "activation", "cost", "penalty", "gradient", "update", "moment"
-    or "validation cost"; `where` the layer or the array; `found` the numbers. Epochs and steps count
-    from 1.
-    """
-
-    epoch: int
-    step: int
-    quantity: str
-    where: str
-    found: str
-
-    def __str__(self) -> str:
-        return (
-            f"epoch {self.epoch} was not finished: in its step {self.step} the {self.quantity} of "
-            f"{self.where} was the first that is not finite, {self.found}. The run is returned as it was "
-            f"after epoch {self.epoch - 1}. What often helps: a smaller learning rate, "
-            "fnn.clip_by_global_norm before the rule, inputs and targets scaled by fnn.standardize."
-        )
+__all__: list[str] = []
 
 
 class Suspect(NamedTuple):

@@ -16,7 +16,7 @@ from fnn.data.encoding import Category, Encoder, Number
 from fnn.data.labels import Labels
 from fnn.data.standardize import Standardizer
 from fnn.optimizers.rule import RuleState
-from fnn.workflow.state import Best, State
+from fnn.workflow.state import Best, Fitted, NotFinite, State
 
 __all__: list[str] = []
 
@@ -30,7 +30,7 @@ DEPTH = 100  # of nested containers: deeper ones would exhaust Python's stack
 LENGTH = 4000  # of a path, in characters: every leaf repeats the path of its containers
 
 
-CLASSES = (Best, Category, Encoder, Labels, Number, RuleState, Standardizer, State)  # need no `like`
+CLASSES = (Best, Category, Encoder, Fitted, Labels, NotFinite, Number, RuleState, Standardizer, State)
 
 
 OWN: dict[str, Any] = {f"fnn.{kind.__qualname__}": kind for kind in CLASSES}

@@ -17,7 +17,7 @@ from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
-from fnn.workflow.objective import compare
+from fnn.workflow.objective import call_in_order
 from fnn.workflow.rows import check_shapes, check_targets, check_weights
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
@@ -139,12 +139,12 @@ def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[s
     try:
         return _measure(Partial(metric), predictions, y, options)
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
-        return compare(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
+        return call_in_order(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
 
 
 @jax.jit
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
-    return compare(metric, predictions, y, **options)
+    return call_in_order(metric, predictions, y, **options)
 
 
 def _is_numbers(value: Any) -> bool:

@@ -91,17 +91,17 @@ def _loss(
 def cost_of(cost: Function, predictions: Any, y: Any, sample_weight: Any) -> Any:
     """The cost, given weights only where there are any: a user's cost need not take them."""
     if sample_weight is None:
-        return compare(cost, predictions, y)
+        return call_in_order(cost, predictions, y)
     check_takes_weight(f"the cost or metric {name_of(cost)}", cost)
-    return compare(cost, predictions, y, sample_weight=sample_weight)
+    return call_in_order(cost, predictions, y, sample_weight=sample_weight)
 
 
-def compare(function: Function, predictions: Any, targets: Any, **options: Any) -> Any:
+def call_in_order(function: Function, predictions: Any, targets: Any, **options: Any) -> Any:
     """A cost or metric of predictions and targets, in the order that the names of its parameters say.
 
     scikit-learn and Keras write (y_true, y_pred). Names that say nothing are (predictions, targets).
 
-    >>> compare(lambda y_true, y_pred: y_pred - y_true, 5, 3), compare(lambda a, b: a - b, 5, 3)
+    >>> call_in_order(lambda y_true, y_pred: y_pred - y_true, 5, 3), call_in_order(lambda a, b: a - b, 5, 3)
     (2, 2)
     """
     try:

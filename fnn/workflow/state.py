@@ -1,4 +1,4 @@
-"""What a run carries from step to step, saves and resumes."""
+"""What a run carries from step to step, saves and resumes; and what it ends as."""
 
 import functools
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import check_key
@@ -16,7 +17,7 @@ from fnn.network.parameters import trained
 from fnn.optimizers.rule import Optimizer
 from fnn.workflow.arguments import check_network, check_optimizer
 
-__all__ = ["Best", "State", "start"]
+__all__ = ["Best", "Fitted", "NotFinite", "State", "start"]
 
 
 class Best(NamedTuple):
@@ -39,6 +40,46 @@ class State(NamedTuple):
     key: chex.PRNGKey
     epoch: jax.Array
     best: Best | None = None
+
+
+class NotFinite(NamedTuple):
+    """Where a run first met NaN or infinity: what of which layer, in which step of which epoch.
+
+    `quantity` is "input", "parameter", "activation", "cost", "penalty", "gradient", "update", "moment"
+    or "validation cost"; `where` the layer or the array; `found` the numbers. Epochs and steps count
+    from 1.
+    """
+
+    epoch: int
+    step: int
+    quantity: str
+    where: str
+    found: str
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} was not finished: in its step {self.step} the {self.quantity} of "
+            f"{self.where} was the first that is not finite, {self.found}. The run is returned as it was "
+            f"after epoch {self.epoch - 1}. What often helps: a smaller learning rate, "
+            "fnn.clip_by_global_norm before the rule, inputs and targets scaled by fnn.standardize."
+        )
+
+
+class Fitted(NamedTuple):
+    """A finished run.
+
+    `params` are those with the lowest validation cost, or the last without validation. `history` has a NumPy
+    array for each measure, one entry an epoch. fit(…, state=fitted.state) continues the run. `stopped` says
+    why it ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's
+    `fitted`) or "not_finite". In the last case `not_finite` says where, and all numbers are those of the
+    last good epoch.
+    """
+
+    params: chex.ArrayTree
+    history: dict[str, np.ndarray]
+    state: State
+    stopped: str
+    not_finite: NotFinite | None = None
 
 
 def start(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fnn.data.encoding import encode
 from fnn.data.labels import Labels, labels, one_hot
 from fnn.data.split import split
 from fnn.data.standardize import Standardizer, standardize
@@ -230,6 +231,12 @@ def test_split_refuses_a_sparse_matrix():
 
 
 # standardize -------------------------------------------------------------------------------------
+
+
+def test_a_text_with_spaces_around_it_is_the_same_class_as_encode_has_it():
+    names = ["a", "a ", " b"]
+    assert labels(names).classes == ("a", "b") and labels(names)([" a", "b"]).tolist() == [0, 1]
+    assert encode({"name": names}).names == ("name=a", "name=b")
 
 
 def test_standardize_agrees_with_scikit_learn(x64):
@@ -576,8 +583,9 @@ def test_any_column_of_one_kind_goes_there_and_back():
     @hypothesis.given(column)
     def check(values):
         found = labels(values)
-        assert found.inverse(found(values)) == values
-        assert list(found.classes) == sorted(set(values))
+        cells = [value.strip() if isinstance(value, str) else value for value in values]
+        assert found.inverse(found(values)) == cells
+        assert list(found.classes) == sorted(set(cells))
 
     check()
 

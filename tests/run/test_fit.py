@@ -307,3 +307,15 @@ def test_without_tqdm_progress_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(ImportError, match="pip install tqdm"):
         fit(3, progress=True)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad], ids=lambda t: t.__name__)
+def test_inside_a_transformation_it_says_what_to_use_there(transform):
+    def run(scales):
+        x = scales * X if transform is not jax.vmap else X + scales
+        return fnn.fit(
+            network(), fnn.softmax_cross_entropy, fnn.adam(), x, Y, key=jax.random.key(0), epochs=1
+        ).params
+
+    with pytest.raises(TypeError, match=r"fit runs on the host.*fnn\.train"):
+        transform(run)(jnp.ones(3) if transform is jax.vmap else 1.0)

@@ -241,6 +241,20 @@ def test_standardized_numbers_are_the_same_after_loading(tmp_path):
     assert_same(round_trip(tmp_path, scale)(x), scale(x))
 
 
+def test_a_finished_run_comes_back_as_one_and_goes_on(tmp_path):
+    network, x = fnn.dense(1), np.ones((8, 2), np.float32)
+    held = {"validation": (x, x[:, :1])}
+    fitted = fnn.fit(network, fnn.mse, fnn.adam(), x, x[:, :1], key=jax.random.key(0), epochs=2, **held)
+    again = round_trip(tmp_path, fitted)
+    assert type(again) is fnn.Fitted and again.stopped == "epochs"
+    assert_same(again.params, fitted.params)
+    runs = (
+        fnn.fit(network, fnn.mse, fnn.adam(), x, x[:, :1], state=f.state, epochs=1, **held)
+        for f in (fitted, again)
+    )
+    assert_same(*(run.params for run in runs))
+
+
 def test_a_named_tuple_of_another_class_needs_like(tmp_path):
     tree = {"at": Point(jnp.ones(2), [Point(1, "a")])}
     assert_same(round_trip(tmp_path, tree, like={"at": Point(jnp.zeros(2), [Point(0, "")])}), tree)
