@@ -32,7 +32,7 @@ def _tanh(z: jax.Array, a: jax.Array) -> ArrayLike:
 
 
 def _relu(z: jax.Array, a: jax.Array) -> ArrayLike:
-    return z > 0
+    return jnp.where(z > 0, 1.0, 0.0)
 
 
 def _leaky_relu(z: jax.Array, a: jax.Array, negative_slope: ArrayLike = 0.01) -> ArrayLike:

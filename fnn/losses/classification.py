@@ -111,7 +111,7 @@ def softmax_cross_entropy_slope(
     z, y, weight = _read_classes(logits, targets, sample_weight, class_weight=class_weight)
     smoothing = jnp.asarray(label_smoothing, z.dtype)
     y = (1 - smoothing) * y + smoothing / z.shape[-1]
-    share = jnp.asarray(mean_slope(z[..., 0], weight))
+    share = jnp.broadcast_to(mean_slope(z[..., 0], weight), z.shape[:-1])
     return (jax.nn.softmax(z) - y) * share[..., None]
 
 

@@ -31,7 +31,8 @@ def accuracy(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     Array(0.5, dtype=float32)
     """
     guess, truth, _ = _classes(ACCURACY, logits, targets, sample_weight)
-    right = jnp.where(guess < 0, jnp.nan, guess == truth).astype(jnp.result_type(float))
+    right = (guess == truth).astype(jnp.result_type(float))
+    right = jnp.where(guess < 0, jnp.nan, right)
     return weighted_mean(without_weightless(right, sample_weight), sample_weight)
 
 

@@ -23,7 +23,7 @@ Given = tuple[chex.PRNGKey, Any]  # a key, and parameters or None
 def begin(setting: Setting, given: Given, state: State | None) -> tuple[State, Pieces]:
     """The state before the first epoch, and an empty history."""
     if state is None:
-        state = _compiled_start(_first_batch(setting), setting.init, *given)
+        state = _compiled_start(_first_batch(setting), *jax.device_put((setting.init, *given)))
     names = ["cost"]
     if setting.validation is not None:
         state = with_best(state)
@@ -35,7 +35,7 @@ def shapes_of_start(setting: Setting, given: Given, state: State | None) -> Stat
     """The state that a run begins from, in shapes where it is not made yet."""
     if state is None:
         state = jax.eval_shape(functools.partial(_start, _first_batch(setting)), setting.init, *given)
-    return state if setting.validation is None else with_best(state)
+    return state if setting.validation is None else jax.eval_shape(with_best, state)
 
 
 def _first_batch(setting: Setting) -> tuple[Any, ...]:

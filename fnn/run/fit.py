@@ -138,9 +138,9 @@ def _plan(
     end: int,
 ) -> Plan:
     setting = jax.device_put(setting)  # the data once, not in each call
-    most = np.int32(np.iinfo(np.int32).max if patience is None else patience)
+    most = jax.device_put(np.int32(np.iinfo(np.int32).max if patience is None else patience))
     return Plan(
-        train=lambda state, epochs: _train(setting, state, epochs, most),
+        train=lambda state, epochs: _train(setting, state, jax.device_put(epochs), most),
         end=end,
         patience=patience,
         watchers=watchers,
@@ -155,6 +155,6 @@ def _train(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike
 ) -> tuple[State, dict[str, jax.Array], jax.Array]:
     """The epochs, and whether all that came out is finite: the last epoch's cost, and the state."""
-    after, history = many_epochs(setting, state, epochs, patience, CAPACITY)
+    after, history = many_epochs(setting, state, epochs, patience, CAPACITY, empty=0.0)
     finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)
     return after, history, finite

@@ -19,7 +19,7 @@ from fnn.network.parameters import trained
 from fnn.workflow.arguments import check_compares, check_network, check_slopes
 from fnn.workflow.objective import cost_of, real_number
 from fnn.workflow.rows import check_targets_of
-from fnn.workflow.setting import as_partial
+from fnn.workflow.setting import as_partial, on_device
 
 __all__ = ["Backprop", "backprop"]
 
@@ -79,7 +79,7 @@ def backprop(
     if 0 in (jnp.size(leaf) for leaf in jax.tree.leaves(x)):
         raise ValueError("backprop: x expected at least one row, got none. Leave out what is empty.")
     check_targets_of(network, cost, x, y, sample_weight, "targets")
-    return _backprop(network, as_partial(cost), params, x, y, sample_weight)
+    return _backprop(network, as_partial(cost), *on_device((params, x, y, sample_weight)))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,6 +1,7 @@
 """Epochs, compiled as one program: validation, early stopping and history inside."""
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,14 +70,20 @@ def train(
         batch_size=int(batch_size), x=x, y=y, sample_weight=sample_weight, validation=validation,
     )  # fmt: skip
     rows = int(epochs) if capacity is None else int(capacity)
-    count = epochs if isinstance(epochs, jax.Array) else np.int32(epochs)
+    count = epochs if isinstance(epochs, jax.Array) else jax.device_put(np.int32(epochs))
+    patience = patience if patience is None else jax.device_put(patience)
     return _train(setting, state, count, patience, rows)
 
 
 def many_epochs(
-    setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike | None, rows: int
+    setting: Setting,
+    state: State,
+    epochs: ArrayLike,
+    patience: ArrayLike | None,
+    rows: int,
+    empty: float = math.nan,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The fold of one epoch, until there are enough; and its history, of `rows` rows."""
+    """The fold of one epoch, until there are enough; and its history, of `rows` rows, `empty` at first."""
     if setting.validation is not None:
         state = with_best(state)
 
@@ -97,7 +104,7 @@ def many_epochs(
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     row = {"cost": number, **jax.eval_shape(measure, setting, state.params)}
-    history = jax.tree.map(lambda r: _empty((rows, *r.shape), r.dtype), row)
+    history = jax.tree.map(lambda r: _full_of(empty, (rows, *r.shape), r.dtype), row)
     if rows:
         begin = jnp.int32(0), jnp.bool_(True), state, history
         _, _, state, history = jax.lax.while_loop(going, turn, begin)
@@ -130,6 +137,5 @@ def measure(setting: Setting, params: chex.ArrayTree) -> dict[str, jax.Array]:
     }
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    empty = jnp.nan if jnp.issubdtype(dtype, jnp.floating) else 0
-    return jnp.full(shape, empty, dtype)
+def _full_of(number: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    return jnp.full(shape, number if jnp.issubdtype(dtype, jnp.floating) else 0, dtype)

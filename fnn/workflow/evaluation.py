@@ -54,10 +54,10 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     blocks = []
     for first in range(0, n, size):
         block = jax.tree.map(lambda a, first=first: _pad(a[first : first + size], size), x)
-        blocks.append(_forward(network, params, block))
+        blocks.append(_forward(network, *jax.device_put((params, block))))
     if len(blocks) == 1 and n == size:
         return blocks[0]
-    return jax.tree.map(lambda *ys: jnp.asarray(np.concatenate(ys)[:n]), *blocks)
+    return jax.device_put(jax.tree.map(lambda *ys: np.concatenate(ys)[:n], *blocks))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -137,7 +137,7 @@ def evaluate(
 
 def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     try:
-        return _measure(Partial(metric), predictions, y, options)
+        return _measure(*jax.device_put((Partial(metric), predictions, y, options)))
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
         return call_in_order(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
 

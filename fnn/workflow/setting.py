@@ -97,7 +97,12 @@ def read_rows(state: State, **trees: Any) -> tuple[Any, ...]:
     row_count(**dict(zip(trees, rows)))
     if isinstance(state.epoch, jax.core.Tracer):  # under a user's jit a NumPy array is a constant of it,
         return jax.tree.map(jnp.asarray, rows)  # and JAX remembers its type from where it was first seen
-    return rows
+    return on_device(rows)
+
+
+def on_device(tree: Any) -> Any:
+    """The tree with its NumPy arrays on the device, openly, as `jax.transfer_guard` wants it."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 def _is_numeric(leaf: Any) -> bool:

@@ -118,8 +118,9 @@ def with_best(state: State) -> State:
     """The state with a place for the best parameters, for a run that is validated."""
     if state.best is not None:
         return state
-    infinite = jnp.full((), jnp.inf, jnp.result_type(float))
-    return state._replace(best=Best(state.params, infinite, state.epoch))
+    dtype = jnp.result_type(float)
+    highest = jax.device_put(np.asarray(jnp.finfo(dtype).max, dtype))  # jax_debug_infs would refuse ∞
+    return state._replace(best=Best(state.params, highest, state.epoch))
 
 
 def is_stalled(state: State, patience: ArrayLike | None) -> jax.Array:

@@ -1,0 +1,54 @@
+"""JAX's debugging switches change no number: whoever looks for a fault of their own finds none of fnn's."""
+
+import functools
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+import fnn
+
+X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+Y = np.arange(20) % 3
+KEYS = [jax.random.key(seed) for seed in range(2)]
+COST, RULE = fnn.softmax_cross_entropy, fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())
+SWITCHES = {
+    "debug_nans": functools.partial(jax.debug_nans, True),
+    "debug_infs": functools.partial(jax.debug_infs, True),
+    "disable_jit": jax.disable_jit,
+    "debug_key_reuse": functools.partial(jax.debug_key_reuse, True),
+    "checking_leaks": jax.checking_leaks,
+    "transfer_guard": functools.partial(jax.transfer_guard, "disallow"),
+    "rank_promotion": functools.partial(jax.numpy_rank_promotion, "raise"),
+    "dtype_promotion": functools.partial(jax.numpy_dtype_promotion, "strict"),
+}
+
+
+def work():
+    """A run with all that it may have, and what is done with it."""
+    network = fnn.serial(fnn.dense(4), jax.nn.relu, fnn.dense(3))
+    fitted = fnn.fit(
+        network, COST, RULE, X, Y, key=jax.random.clone(KEYS[0]), epochs=2, batch_size=8,
+        validation=(X, Y), metrics={"accuracy": fnn.accuracy}, patience=2,
+    )  # fmt: skip
+    state = fitted.state
+    measures = fnn.evaluate(network, fitted.params, X, Y, {"a": fnn.accuracy, "c": fnn.confusion_matrix})
+    found = fnn.backprop(network, COST, fitted.params, X, Y)
+    stepped, cost = fnn.step(network, COST, RULE, state, X, Y, jax.random.clone(KEYS[1]))
+    after, history = fnn.train(network, COST, RULE, state, X, Y, epochs=2, batch_size=8)
+    every = fitted.params, fitted.history, measures, found.grads, stepped.params, cost, after.params, history
+    return jax.tree.map(np.asarray, (fnn.predict(network, fitted.params, X), *every))
+
+
+plain = functools.cache(work)
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_every_number_is_the_same_under_each_switch(switch):
+    expected = plain()
+    if switch == "checking_leaks":
+        jax.clear_caches()  # it looks while a function is traced
+    with SWITCHES[switch]():
+        found = work()
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
