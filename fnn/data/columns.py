@@ -1,7 +1,9 @@
 """raw columns → arrays: tables and columns, read and checked."""
 
+import decimal
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -114,16 +116,23 @@ def flat_column(values: object, column: str) -> np.ndarray:
         raise ValueError(unexpected(f"{column}:", expected, Words(f"{found}"), fix))
     if array.dtype.kind in "iuf":
         return array
-    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in array.astype(object)]
+    cells = [_plain(cell) for cell in array.astype(object)]
     for row, cell in enumerate(cells):
         if isinstance(cell, str | int | float):
             continue
         if as_text(cell) is not None:
             expected = "text, a number, True, False or None"
             raise ValueError(unexpected(f"{column}: row {row}", expected, cell))
-        cells[row] = None  # pandas' NA, NaT, a Decimal's NaN
+        cells[row] = None  # pandas' NA, NaT
     floats = {*map(type, cells)} == {float}
     return np.fromiter(cells, float if floats else object, len(cells))
+
+
+def _plain(cell: Any) -> Any:
+    """A number of NumPy or of a database as Python's; all else as it is."""
+    if isinstance(cell, decimal.Decimal):
+        return float(cell)
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def class_names(values: object, column: str) -> list[Label]:
@@ -152,6 +161,33 @@ def class_ids(ids: chex.Array, classes: int, function: str) -> chex.Array:
         f"class ids from 0 to {classes - 1} for {classes} classes", "",
     )  # fmt: skip
     return ids
+
+
+NOTATION = re.compile(r"[€$£¥\s]*[-+]?[€$£¥\s]*\d[\d.,'\s]*[€$£¥%]?")  # 3,5 and 1,000.00 and $ 5 and 12 %
+
+
+DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T\s].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
+
+
+MANY = 50  # different texts in more than half of the rows are hardly categories
+
+
+def refuse_disguised(column: str, values: Collection[str], rows: int) -> None:
+    """Refuse texts that look like numbers, dates or ids: as categories each would be a feature of its own."""
+    kinds = {
+        "dates or times": (DATE, "Make numbers of them, such as the days since the first"),
+        "numbers in another notation": (NOTATION, "Write them as 1234.5, without separators and signs"),
+    }
+    for kind, (pattern, fix) in kinds.items():
+        like = [value for value in values if pattern.fullmatch(value)]
+        if 2 * len(like) > len(values):
+            found = f"{kind}, such as {like[0]!r}, {len(like)} of {len(values)} different values"
+            raise ValueError(f"{column} looks like {found}. {fix}; or name the column in categories=.")
+    if len(values) > MANY and 2 * len(values) > rows:
+        raise ValueError(
+            f"{column} has {len(values)} different texts in {rows} rows, such as {min(values)!r}: an id, or "
+            "free text. Leave it out of columns=; or name it in categories=, to have a feature of each."
+        )
 
 
 def first_few(values: Iterable[object], most: int = 20) -> str:

@@ -17,6 +17,7 @@ from fnn.data.columns import (
     first_few,
     read_table,
     refuse_cells,
+    refuse_disguised,
     refuse_names,
     refuse_twice,
 )
@@ -145,7 +146,8 @@ def encode(
     A column is of numbers if all of its values read as finite ones (" 3.5 " does, True does not)
     and `categories` does not name it; else of categories, which are compared as stripped text, so
     that 2, 2.0 and "2" are one. If half of the values are numbers and some are not, that is a
-    ValueError: fix those, or name the column in `categories`.
+    ValueError: fix those, or name the column in `categories`. So are columns whose texts look like
+    numbers in another notation, dates or ids.
 
     None, NaN, pandas' NA and the texts of fnn.data.columns.MISSING are missing values: a number then
     becomes the mean of this table, a category sets no feature, and a column with gaps in this
@@ -182,6 +184,8 @@ def _learn(name: str, cells: np.ndarray, category: bool, allow_unseen: bool) -> 
     texts = sum(isinstance(cell, str | bool) for cell in cells[other])  # 1e999 is none
     if category or 2 * texts > len(cells) - missing.sum():
         values = {text for text in _each(as_text, cells) if text is not None}
+        if not category:
+            refuse_disguised(f"encode: column {name!r}", values, len(cells))
         ordered = sorted(values, key=lambda text: (_number(text), text))  # "9", then "10", then "a"
         return Category(name, tuple(ordered), bool(missing.any()), allow_unseen)
     _refuse_not_finite(name, cells, numbers)

@@ -1,6 +1,7 @@
 """What a user holds → what JAX computes with: arrays of numbers, in rows."""
 
 import datetime
+import decimal
 import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,8 @@ def as_array(value: Any, name: str) -> Any:
         return as_array(jnp.asarray(value), name)
     except ValueError as error:
         raise ValueError(f"{name} expected rows of equal length, got a ragged list: {error}.") from None
+    if array.dtype == object and {*map(type, array.flat)} == {decimal.Decimal}:  # as databases give them
+        return array.astype(np.float64)
     kind = getattr(getattr(value, "dtype", array.dtype), "kind", array.dtype.kind)
     is_void = array.dtype.kind == "V" and array.dtype.isbuiltin != 2  # 2: bfloat16 and its like
     if {kind, array.dtype.kind} - set("biufV") or is_void:

@@ -29,7 +29,7 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLik
     Array(0.5, dtype=float32)
     """
     p, t = as_array(predictions, "r2_score: predictions"), as_array(targets, "r2_score: targets")
-    if is_known_to_be_wide(p, t) and t.ndim:
+    if is_known_to_be_wide(p, t) and np.shape(p) == np.shape(t) != ():
         p, t = (np.subtract(each, t[:1], dtype=np.float64) for each in (p, t))  # before they are narrowed
     p, t = read_alike(R2_SCORE, p, t, sample_weight)
     weight = jnp.ones_like(t) if sample_weight is None else spread(sample_weight, t)

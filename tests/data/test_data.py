@@ -1,5 +1,6 @@
 """split, standardize, one_hot, labels."""
 
+import decimal
 from fractions import Fraction
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fnn
 from fnn.data.encoding import encode
 from fnn.data.labels import Labels, labels, one_hot
 from fnn.data.split import split
@@ -237,6 +239,12 @@ def test_a_text_with_spaces_around_it_is_the_same_class_as_encode_has_it():
     names = ["a", "a ", " b"]
     assert labels(names).classes == ("a", "b") and labels(names)([" a", "b"]).tolist() == [0, 1]
     assert encode({"name": names}).names == ("name=a", "name=b")
+
+
+def test_decimals_are_numbers():
+    prices = [decimal.Decimal("1.5"), decimal.Decimal("2.5")]
+    assert standardize(prices).mean == 2 and encode({"price": prices}).names == ("price",)
+    assert fnn.mse(prices, [1.5, 0.5]) == 2 and labels(prices).classes == (1.5, 2.5)
 
 
 def test_standardize_agrees_with_scikit_learn(x64):

@@ -423,3 +423,33 @@ def test_inverse_refuses_another_number_of_features(shape):
     encoder = encode({"a": [1, 2], "b": ["x", "y"]})
     with pytest.raises(ValueError, match=r"Encoder.inverse: expected x \(n, 3\), got \("):
         encoder.inverse(np.zeros(shape))
+
+
+DISGUISED = {  # a column of texts, and what it is taken for
+    "a decimal comma": (
+        [f"{i},5" for i in range(200)],
+        "looks like numbers in another notation, such as '.*,5'",
+    ),
+    "thousands": (["1,234.50", "12,000.00", "7,001.25"], "numbers in another notation"),
+    "a currency": (["$5.20", "$7.00", "€ 9"], "numbers in another notation"),
+    "a percentage": (["5%", "7.5 %", "12%"], "numbers in another notation"),
+    "dates": (["2026-01-05", "2026-02-01", None], "looks like dates or times, such as '2026-"),
+    "dates of another order": (["31.12.2025", "01.01.2026"], "dates or times"),
+    "times": (["2026-01-05 10:30", "2026-01-05T10:31:00Z"], "dates or times"),
+    "hours": (["10:30", "7:05"], "dates or times"),
+    "ids": ([f"customer-{i}" for i in range(60)], "has 60 different texts in 60 rows"),
+}
+
+
+@pytest.mark.parametrize(("texts", "message"), DISGUISED.values(), ids=DISGUISED)
+def test_texts_that_are_hardly_categories_are_refused_unless_they_are_named_as_such(texts, message):
+    with pytest.raises(ValueError, match=rf"encode: column 'it' .*{message}.*categories="):
+        encode({"it": texts})
+    assert len(encode({"it": texts}, categories=["it"]).columns[0].values) == len(set(texts) - {None})
+
+
+@pytest.mark.parametrize(
+    "texts", [["small", "large"], ["2x4", "3x4"], ["10-20", "20-30"], ["a1", "b2"], ["A", "1,5", "B"]]
+)
+def test_texts_that_may_be_categories_are(texts):
+    assert encode({"it": texts}).columns[0].values == tuple(sorted(texts))
