@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from fnn.network.parameters import trained
 from fnn.run.hyperparameters import hyperparameters
-from fnn.workflow.setting import Setting
+from fnn.workflow.setting import Setting, on_device
 from fnn.workflow.state import State, first_state, with_best
 
 __all__: list[str] = []
@@ -23,7 +23,8 @@ Given = tuple[chex.PRNGKey, Any]  # a key, and parameters or None
 def begin(setting: Setting, given: Given, state: State | None) -> tuple[State, Pieces]:
     """The state before the first epoch, and an empty history."""
     if state is None:
-        state = _compiled_start(_first_batch(setting), *jax.device_put((setting.init, *given)))
+        key, params = given  # the key as it is: a copy would hide from JAX that it was used before
+        state = _compiled_start(_first_batch(setting), jax.device_put(setting.init), key, on_device(params))
     names = ["cost"]
     if setting.validation is not None:
         state = with_best(state)

@@ -19,6 +19,7 @@ from fnn.network.layer import Layer
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
 from fnn.workflow.objective import call_in_order
 from fnn.workflow.rows import check_shapes, check_targets, check_weights
+from fnn.workflow.setting import on_device
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
 __all__ = ["evaluate", "predict"]
@@ -54,7 +55,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     blocks = []
     for first in range(0, n, size):
         block = jax.tree.map(lambda a, first=first: _pad(a[first : first + size], size), x)
-        blocks.append(_forward(network, *jax.device_put((params, block))))
+        blocks.append(_forward(network, *on_device((params, block))))
     if len(blocks) == 1 and n == size:
         return blocks[0]
     return jax.device_put(jax.tree.map(lambda *ys: np.concatenate(ys)[:n], *blocks))
@@ -137,7 +138,7 @@ def evaluate(
 
 def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     try:
-        return _measure(*jax.device_put((Partial(metric), predictions, y, options)))
+        return _measure(*on_device((Partial(metric), predictions, y, options)))
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
         return call_in_order(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
 

@@ -318,10 +318,6 @@ FILES = {
         lambda folder: fnn.load(saved(folder, PARAMS), like=fnn.serial(fnn.dense(16), jnp.tanh, fnn.dense(3)).init(key(0), X)),
         ValueError, "expected array float32 (4, 16)", "got array float32 (4, 8)", "tree[0]['weight']", "Make `like` with the network and optimizer that were saved",
     ),
-    "load a fitted object without like": (
-        lambda folder: fnn.load(saved(folder, fitted())),
-        TypeError, "was saved as the NamedTuple", "Fitted", "tree", "give like=",
-    ),
 }  # fmt: skip
 
 
