@@ -108,26 +108,16 @@ def call_in_order(function: Function, predictions: Any, targets: Any, **options:
         first, second = [name.lower() for name in inspect.signature(function).parameters][:2]
     except (TypeError, ValueError):  # some functions of C have no signature, and f(*pair) has one name
         return function(predictions, targets, **options)
-    is_target_first = first in TARGETS and second not in TARGETS
-    if is_target_first or (second in PREDICTIONS and first not in PREDICTIONS):
+    is_target_first = first in TARGET_NAMES and second not in TARGET_NAMES
+    if is_target_first or (second in PREDICTION_NAMES and first not in PREDICTION_NAMES):
         return function(targets, predictions, **options)
     return function(predictions, targets, **options)
 
 
-TARGETS = {
-    "y",
-    "t",
-    "y_true",
-    "target",
-    "targets",
-    "label",
-    "labels",
-    "truth",
-    "actual",
-    "expected",
-    "observed",
+TARGET_NAMES = {
+    *("y", "t", "y_true", "target", "targets", "label", "labels", "truth", "actual", "expected", "observed"),
 }
-PREDICTIONS = {
+PREDICTION_NAMES = {
     *("y_pred", "y_hat", "yhat", "y_score", "y_prob", "y_proba", "pred", "preds", "predicted", "prediction"),
     *("predictions", "logit", "logits", "input", "inputs", "output", "outputs", "probabilities", "scores"),
 }
