@@ -19,7 +19,9 @@ SWITCHES = {
     "disable_jit": jax.disable_jit,
     "debug_key_reuse": functools.partial(jax.debug_key_reuse, True),
     "checking_leaks": jax.checking_leaks,
-    "transfer_guard": functools.partial(jax.transfer_guard, "disallow"),
+    "transfer_guard": functools.partial(
+        jax.transfer_guard, "disallow"
+    ),  # on a GPU fit still reads its epochs
     "rank_promotion": functools.partial(jax.numpy_rank_promotion, "raise"),
     "dtype_promotion": functools.partial(jax.numpy_dtype_promotion, "strict"),
 }
