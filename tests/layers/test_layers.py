@@ -219,6 +219,6 @@ WRONG = {  # outside of any network: what is wrong, pieces of the message
 
 
 @pytest.mark.parametrize(("run", "pieces"), WRONG.values(), ids=WRONG)
-def test_a_wrong_use_is_refused_with_the_mend(run, pieces):
+def test_a_wrong_use_is_refused_with_the_fix(run, pieces):
     with refused(*pieces):
         run()

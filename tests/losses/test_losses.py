@@ -261,7 +261,7 @@ def test_softmax_refuses_one_logit_and_points_to_the_binary_cost():
             fnn.softmax_cross_entropy(COLUMN, targets)
 
 
-def test_softmax_refuses_labels_that_are_a_column_and_says_the_mend():
+def test_softmax_refuses_labels_that_are_a_column_and_says_the_fix():
     fix = r"(?s)(?=.*\(4, 1\))(?=.*\(4, 3\)).*\[(:|\.\.\.), 0\]"
     with pytest.raises(ValueError, match=fix):
         fnn.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros((4, 1), int))

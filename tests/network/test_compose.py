@@ -344,7 +344,7 @@ DESCRIPTIONS = {  # a wrong description, pieces of the message
 
 
 @pytest.mark.parametrize(("build", "pieces"), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
-def test_a_wrong_description_is_refused_with_the_mend(build, pieces):
+def test_a_wrong_description_is_refused_with_the_fix(build, pieces):
     with refused(*pieces):
         build().init(key(0), X)
 

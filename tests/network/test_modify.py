@@ -1,5 +1,7 @@
 """One layer, changed: repeated in depth, held still, computed in another precision."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,10 @@ REPEATED = {
 }
 
 
+# As users compile, whatever the tests are compiled with: bits are a matter of the compiler too.
+compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+
+
 @pytest.mark.parametrize("part", REPEATED.values(), ids=REPEATED)
 def test_repeat_equals_as_many_layers_in_series_bit_for_bit(part):
     depth, series = fnn.repeat(3, part), fnn.serial(part, part, part)
@@ -32,9 +38,10 @@ def test_repeat_equals_as_many_layers_in_series_bit_for_bit(part):
 
     params, each = (quick(network.init)(key(0), X) for network in (depth, series))
     chex.assert_trees_all_equal(params, stacked(each))
-    chex.assert_trees_all_equal(depth.forward(params, X), series.forward(each, X))
-    y, moved = depth.forward_train(params, X, key(1))
-    expected, moved_each = series.forward_train(each, X, key(1))
+    forward, expected = compiled(depth.forward)(params, X), compiled(series.forward)(each, X)
+    chex.assert_trees_all_equal(forward, expected)
+    y, moved = compiled(depth.forward_train)(params, X, key(1))
+    expected, moved_each = compiled(series.forward_train)(each, X, key(1))
     chex.assert_trees_all_equal((y, moved), (expected, stacked(moved_each)))
 
 

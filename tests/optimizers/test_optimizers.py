@@ -207,15 +207,16 @@ def test_decay_spares_bias_scale_offset_and_table_anywhere_in_the_path():
 
 @every_optimizer
 @pytest.mark.parametrize("library", ["fnn", "optax"])
-def test_a_loop_of_either_library_walks_as_the_scan(make, library):
+def test_a_loop_of_either_library_walks_as_the_scan(make, library, x64):
     apply_updates = pytest.importorskip(library).apply_updates
-    optimizer, params = make(), tree_of(jnp.array(START))
-    state, update = optimizer.init(params), jax.jit(optimizer.update)
-    scanned, _ = walk_from(state, params, update=optimizer.update, steps=30)
-    for t in range(1, 31):
-        updates, state = update(gradient(params, t), state, params)
-        params = apply_updates(params, updates)
-    chex.assert_trees_all_close((params, state), scanned, rtol=2e-5, atol=1e-7)
+    with x64():
+        optimizer, params = make(), tree_of(jnp.array(START))
+        state, update = optimizer.init(params), jax.jit(optimizer.update)
+        scanned, _ = walk_from(state, params, update=optimizer.update, steps=30)
+        for t in range(1, 31):
+            updates, state = update(gradient(params, t), state, params)
+            params = apply_updates(params, updates)
+        chex.assert_trees_all_close((params, state), scanned, rtol=1e-12, atol=1e-15)
 
 
 # --- contracts

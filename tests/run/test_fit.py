@@ -269,7 +269,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_arguments_are_refused_with_the_mend_before_anything_is_compiled(wrong):
+def test_wrong_arguments_are_refused_with_the_fix_before_anything_is_compiled(wrong):
     changed, error, message = WRONG[wrong]
     right = dict(
         network=network(), cost=fnn.softmax_cross_entropy, optimizer=fnn.adam(), x=X, y=Y,

@@ -163,7 +163,7 @@ def test_whole_numbers_lists_and_frames_are_predicted_too():
         (np.array([["a"]]), Y[:1], TypeError, "x expected numbers.*fnn.encode"),
     ],
 )
-def test_wrong_data_are_refused_with_the_mend(x, y, error, message):
+def test_wrong_data_are_refused_with_the_fix(x, y, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
         fnn.evaluate(NETWORK, PARAMS, x, y, {"accuracy": fnn.accuracy})
 
