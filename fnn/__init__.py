@@ -23,6 +23,7 @@ from fnn.layers.flatten import flatten
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
+from fnn.metrics.multilabel import binary_accuracy, exact_match
 from fnn.metrics.regression import r2_score
 from fnn.network.compose import residual, serial
 from fnn.network.layer import Layer, LayerError, layer
@@ -69,6 +70,7 @@ __all__ = [
     "adam",
     "apply_updates",
     "backprop",
+    "binary_accuracy",
     "binary_cross_entropy",
     "chain",
     "check_gradients",
@@ -79,6 +81,7 @@ __all__ = [
     "encode",
     "epoch",
     "evaluate",
+    "exact_match",
     "explain",
     "fit",
     "flatten",

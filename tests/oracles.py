@@ -228,6 +228,22 @@ def accuracy(predictions, targets, sample_weight=None):
     return right / sum(weights)
 
 
+def binary_accuracy(predictions, targets, sample_weight=None):
+    """One minus the Hamming loss, row by row; Schapire & Singer (2000)."""
+    right = (np.asarray(predictions) > 0) == (np.asarray(targets) > 0.5)
+    each = right.reshape(len(right), -1).mean(-1)
+    return np.average(each, weights=sample_weight)
+
+
+def exact_match(predictions, targets, sample_weight=None):
+    """The share of rows without a wrong label, scikit-learn's subset accuracy."""
+    right = [
+        np.array_equal(z > 0, y > 0.5)
+        for z, y in zip(np.asarray(predictions), np.asarray(targets), strict=True)
+    ]
+    return np.average(right, weights=sample_weight)
+
+
 def confusion_matrix(predictions, targets, sample_weight=None):
     """Weight of the rows of true class i taken for class j; Stehman (1997)."""
     true, predicted = decide(predictions, targets)

@@ -24,11 +24,12 @@ def fit(epochs=6, rule=None, seed=0, validation=HELD, **options):
     """A run with everything on that makes it hard to repeat: dropout, shuffling, clipping, a ragged end."""
     if rule is None:
         rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
+    options.setdefault("metrics", {"accuracy": fnn.accuracy})
     if "state" not in options:
         options["key"] = jax.random.key(seed)
     return fnn.fit(
         network(), fnn.softmax_cross_entropy, rule, X, Y,
-        epochs=epochs, batch_size=8, validation=validation, metrics={"accuracy": fnn.accuracy}, **options,
+        epochs=epochs, batch_size=8, validation=validation, **options,
     )  # fmt: skip
 
 

@@ -58,6 +58,8 @@ ARRAYS = {
     "softmax_cross_entropy": (lambda z: COST(z, IDS), Z, True),
     "accuracy": (lambda z: fnn.accuracy(z, IDS), Z, False),
     "confusion_matrix": (lambda z: fnn.confusion_matrix(z, IDS), Z, False),
+    "binary_accuracy": (lambda z: fnn.binary_accuracy(z, BINARY), Z, False),
+    "exact_match": (lambda z: fnn.exact_match(z, BINARY), Z, False),
     "r2_score": (lambda z: fnn.r2_score(z, BINARY), Z, True),
     "gradient_descent": (*rule(fnn.gradient_descent()), True),
     "momentum": (*rule(fnn.momentum()), True),

@@ -4,6 +4,7 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,9 +20,7 @@ SWITCHES = {
     "disable_jit": jax.disable_jit,
     "debug_key_reuse": functools.partial(jax.debug_key_reuse, True),
     "checking_leaks": jax.checking_leaks,
-    "transfer_guard": functools.partial(
-        jax.transfer_guard, "disallow"
-    ),  # on a GPU fit still reads its epochs
+    "transfer_guard": functools.partial(jax.transfer_guard, "disallow"),  # on a GPU fit still reads its epochs
     "rank_promotion": functools.partial(jax.numpy_rank_promotion, "raise"),
     "dtype_promotion": functools.partial(jax.numpy_dtype_promotion, "strict"),
 }
@@ -29,7 +28,7 @@ SWITCHES = {
 
 def work():
     """A run with all that it may have, and what is done with it."""
-    network = fnn.serial(fnn.dense(4), jax.nn.relu, fnn.dense(3))
+    network = fnn.serial(fnn.dense(4), jnp.tanh, fnn.dense(3))
     fitted = fnn.fit(
         network, COST, RULE, X, Y, key=jax.random.clone(KEYS[0]), epochs=2, batch_size=8,
         validation=(X, Y), metrics={"accuracy": fnn.accuracy}, patience=2,
@@ -38,9 +37,19 @@ def work():
     measures = fnn.evaluate(network, fitted.params, X, Y, {"a": fnn.accuracy, "c": fnn.confusion_matrix})
     found = fnn.backprop(network, COST, fitted.params, X, Y)
     stepped, cost = fnn.step(network, COST, RULE, state, X, Y, jax.random.clone(KEYS[1]))
-    after, history = fnn.train(network, COST, RULE, state, X, Y, epochs=2, batch_size=8)
-    every = fitted.params, fitted.history, measures, found.grads, stepped.params, cost, after.params, history
-    return jax.tree.map(np.asarray, (fnn.predict(network, fitted.params, X), *every))
+    begun = fnn.start(network, RULE, X, key=jax.random.clone(KEYS[1]))
+    whole, mean = fnn.epoch(network, COST, RULE, begun, X, Y, batch_size=8)
+    climbing = {"validation": (X, (Y + 1) % 3), "patience": 1}  # it ends before all epochs are made
+    after, history = fnn.train(network, COST, RULE, state, X, Y, epochs=9, batch_size=8, **climbing)
+    assert fnn.check_gradients(fnn.loss(network, COST), fitted.params, X, Y, entries=2).error < 0.02
+    assert "∂c" in str(fnn.explain(network, COST, RULE, fitted.params, X, Y))
+    return jax.tree.map(
+        np.asarray,
+        (
+            fnn.predict(network, fitted.params, X), fitted.params, fitted.history, measures, found.grads,
+            stepped.params, cost, whole.params, mean, after.params, after.best, history,
+        ),
+    )  # fmt: skip
 
 
 plain = functools.cache(work)

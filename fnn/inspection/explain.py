@@ -60,7 +60,7 @@ def explain(
     check_compares("explain", "cost", cost, "fnn.mse")
     check_optimizer("explain", optimizer)
     check_slopes("explain", params)
-    x, y, *_ = read_all_rows(network, cost, x, y, None, None)
+    x, y, *_ = read_all_rows(network, cost, x, y, None)
     rows = len(jax.tree.leaves(x)[0])
     predictions = network.forward(params, x)
     value, delta, by_hand = cost_and_delta(cost, predictions, y, None)

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from fnn.guard.numbers import FROM_0, TO_1
 from fnn.losses.mean import mean_slope, read_alike, read_pair, spread, weighted_mean, without_weightless
-from fnn.losses.targets import Takes, check_answers, check_classes
+from fnn.losses.targets import Takes, check_answers, check_classes, nan_if_not_probabilities
 
 __all__ = ["binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -84,8 +84,8 @@ def softmax_cross_entropy(
     `label_smoothing` a replaces y by (1 − a)·y + a/K (Szegedy et al. 2016, §7); `class_weight` (K,)
     multiplies a row's weight by that of its class. One example is
     z: (K,) with y: () or floats (K,); whole numbers of one axis are ids of rows.
-    Raises ValueError for shapes that do not fit, ids outside 0…K−1 (under `jit`, where ids have no values
-    yet, such a row costs NaN), rows that are no probabilities (at least 0, of sum 1 to 0.02), and options
+    Raises ValueError for shapes that do not fit, ids outside 0…K−1, rows that are no probabilities (at least
+    0, of sum 1 to 0.02; under `jit`, where targets have no values yet, such a row costs NaN), and options
     out of range; what has weight 0 is exempt. Bishop 2006, eq. 4.108.
 
     >>> softmax_cross_entropy(jnp.array([[0.0, jnp.log(3.0)]]), jnp.array([1])).round(4)     # log 4/3
@@ -122,7 +122,7 @@ def _read_classes(
     if class_weight is not None:
         options["class_weight"] = class_weight
     z, y = read_pair(SOFTMAX, logits, targets, sample_weight, **options)
-    y = y.astype(z.dtype) if y.shape == z.shape else _one_hot_or_nan(y, z)
+    y = nan_if_not_probabilities(y.astype(z.dtype)) if y.shape == z.shape else _one_hot_or_nan(y, z)
     z, y = without_weightless(z, sample_weight), without_weightless(y, sample_weight)
     if class_weight is None:
         return z, y, sample_weight

@@ -134,13 +134,20 @@ def _check_ids(pair: Pair) -> None:
 def _check_probabilities(pair: Pair) -> None:
     fix = (
         "(y + 1) / 2 makes 0 and 1 of -1 and 1; class ids are whole numbers without an axis of classes; "
-        "several classes at once go with fnn.binary_cross_entropy, quantities with fnn.mse."
+        "several labels at once go with fnn.binary_cross_entropy, fnn.binary_accuracy and fnn.exact_match, "
+        "quantities with fnn.mse."
     )
     _refuse(pair, lambda y: y < 0, "a probability for each class, at least 0", fix)
     if not isinstance(pair.targets, jax.core.Tracer):
         sums = pair._replace(targets=np.asarray(pair.targets).sum(-1, dtype=np.float32))
         expected = "probabilities that sum to 1 in each row"
         _refuse(sums, lambda s: abs(s - 1) > ROUNDING, expected, fix)
+
+
+def nan_if_not_probabilities(rows: jax.Array) -> jax.Array:
+    """Rows of class probabilities, NaN where a traced row turns out to be none: never a wrong number."""
+    is_one = abs(rows.sum(-1, keepdims=True, dtype=jnp.float32) - 1) <= ROUNDING
+    return jnp.where(is_one, rows, jnp.nan)
 
 
 def _refuse(pair: Pair, wrong: Callable[[np.ndarray], Any], expected: str, fix: str) -> None:

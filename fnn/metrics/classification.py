@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from fnn.guard.arrays import as_array
 from fnn.guard.numbers import refuse
 from fnn.losses.mean import read_pair, spread, weighted_mean, without_weightless
-from fnn.losses.targets import Takes, check_decision, is_yes_or_no
+from fnn.losses.targets import Takes, check_decision, is_yes_or_no, nan_if_not_probabilities
 
 __all__ = ["accuracy", "confusion_matrix"]
 
@@ -24,8 +24,8 @@ def accuracy(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
         mean [(z > 0) = y]       z, y: (…) or (…, 1) of one shape, for yes-or-no targets
 
     A row with a NaN is no class: the accuracy is NaN. Raises ValueError for shapes that do not fit, yes-or-no
-    targets above 1, and what `softmax_cross_entropy` refuses as classes. Hastie et al. 2009, eq. 2.19 (its
-    complement).
+    targets above 1, and what `softmax_cross_entropy` refuses as classes (several labels at once go with
+    `binary_accuracy`). Hastie et al. 2009, eq. 2.19 (its complement).
 
     >>> accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0]))
     Array(0.5, dtype=float32)
@@ -63,13 +63,18 @@ def confusion_matrix(
 def _classes(
     takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[jax.Array, jax.Array, int]:
-    """The class taken for each row, −1 for a NaN; its true class; and how many classes there are."""
+    """The class taken for each row, −1 where that is not known; its true class; and how many there are."""
     z, y = read_pair(takes, logits, targets, sample_weight)
     if is_yes_or_no(z.shape, y.shape):
         guess, truth, classes = (z > 0).astype(jnp.int32), (y > 0.5).astype(jnp.int32), 2
         return jnp.where(jnp.isnan(z), -1, guess), truth, classes
-    guess, truth = z.argmax(-1), y.astype(jnp.int32) if y.ndim < z.ndim else y.argmax(-1)
-    return jnp.where(jnp.isnan(z).any(-1), -1, guess), truth, z.shape[-1]
+    guess, unknown = z.argmax(-1), jnp.isnan(z).any(-1)
+    if y.ndim < z.ndim:
+        truth = y.astype(jnp.int32)
+    else:
+        rows = nan_if_not_probabilities(y.astype(z.dtype))
+        truth, unknown = rows.argmax(-1), unknown | jnp.isnan(rows).any(-1)
+    return jnp.where(unknown, -1, guess), truth, z.shape[-1]
 
 
 TARGETS: dict[Any, Takes] = {accuracy: ACCURACY, confusion_matrix: CONFUSION}

@@ -9,8 +9,7 @@ import numpy as np
 from fnn.guard.numbers import check_finite, check_key, check_whole, is_traced
 from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
-from fnn.metrics.classification import accuracy, confusion_matrix
-from fnn.metrics.regression import r2_score
+from fnn.metrics import classification, multilabel, regression
 from fnn.run.hyperparameters import compare_numbers
 from fnn.workflow.arguments import check_of_one, check_validation
 from fnn.workflow.setting import as_partial
@@ -18,7 +17,7 @@ from fnn.workflow.state import State
 
 __all__: list[str] = []
 
-METRICS = (accuracy, confusion_matrix, r2_score)
+METRICS = (*classification.TARGETS, *multilabel.TARGETS, *regression.TARGETS)
 
 
 def check_course(epochs: Any, patience: Any, validation: Any, metrics: Any, on_epoch: Any) -> None:

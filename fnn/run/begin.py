@@ -1,6 +1,7 @@
 """The state that a run begins from, and what tells one run from another."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import chex
@@ -20,7 +21,9 @@ Pieces = tuple[dict[str, np.ndarray], ...]
 Given = tuple[chex.PRNGKey, Any]  # a key, and parameters or None
 
 
-def begin(setting: Setting, given: Given, state: State | None) -> tuple[State, Pieces]:
+def begin(
+    setting: Setting, given: Given, state: State | None, metrics: Iterable[str]
+) -> tuple[State, Pieces]:
     """The state before the first epoch, and an empty history."""
     if state is None:
         key, params = given  # the key as it is: a copy would hide from JAX that it was used before
@@ -28,7 +31,7 @@ def begin(setting: Setting, given: Given, state: State | None) -> tuple[State, P
     names = ["cost"]
     if setting.validation is not None:
         state = with_best(state)
-        names += [f"validation_{name}" for name in ("cost", *setting.metrics)]
+        names += [f"validation_{name}" for name in ("cost", *metrics)]
     return state, ({name: np.zeros(0, jnp.result_type(float)) for name in names},)
 
 
@@ -77,7 +80,6 @@ def parts_of(setting: Setting, like: State, given: dict[str, Any]) -> dict[str, 
         "optimizer": setting.update,
         **_memory(setting.init, like.params),
         "penalty": setting.penalty,
-        "metrics": setting.metrics,
         "batch_size": setting.batch_size,
         **given,
         "x": setting.x,

@@ -16,6 +16,7 @@ from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
 from fnn.run.arguments import check_cost, check_course, check_known, check_start, check_state
 from fnn.run.begin import begin, make_strong, parts_of
+from fnn.run.host_metrics import measure_on_host, split_metrics
 from fnn.run.loop import CAPACITY, Plan, Report, Run, loop
 from fnn.run.not_finite import find
 from fnn.run.progress import progress_bar
@@ -57,11 +58,12 @@ def fit(
         repeat   ŷ = forward(θ, x)   c = cost(ŷ, y) + penalty(θ)   g = ∂c/∂θ   θ ← θ + update(g)
 
     `validation` is (x, y) or (x, y, sample_weight), never trained on. After each epoch its cost and the
-    `metrics` are computed. The parameters with the lowest validation cost are returned; `patience` epochs
-    without a lower one end the run. `on_epoch(report)` is called after each epoch; returning true ends the
-    run. `params` are parameters to begin from. `state` is a run to continue for `epochs` more. With
-    `checkpoint`, a folder, the run is saved after each `every` epochs (1). `epochs` is then the total, and
-    the same call continues a run that was killed.
+    `metrics` are computed; those that JAX cannot compile, such as scikit-learn's, on the host. The parameters
+    with the lowest validation cost are returned; `patience` epochs without a lower one end the run.
+    `on_epoch(report)` is called after each epoch; returning true ends the run. `params` are parameters to
+    begin from. `state` is a run to continue for `epochs` more. With `checkpoint`, a folder, the run is saved
+    after each `every` epochs (1). `epochs` is then the total, and the same call continues a run that was
+    killed.
 
     The same key gives the same bits, and a continued run has the bits of the whole. Another key, number of
     epochs, learning rate or patience compiles nothing. Ctrl-C returns what was learned. So does an epoch
@@ -80,7 +82,7 @@ def fit(
     check_course(epochs, patience, validation, metrics, on_epoch)
     check_start(key, params, state)
     check_folder(checkpoint, every)
-    setting = read_setting(
+    setting, hosted = read_setting(
         network, cost, optimizer, x, y, batch_size, sample_weight, penalty, validation, metrics
     )
     check_known(setting, key, params, state)
@@ -95,15 +97,16 @@ def fit(
             check_total("the state given", 0 if state is None else int(state.epoch), epochs)
             path = stack.enter_context(lock_folder(os.fsdecode(checkpoint)))
             more = {"patience": patience, "key": key, "params": params, "state": state}
+            more["metrics"] = {**setting.metrics, **hosted}
             folder = Folder(path, fingerprint(**parts_of(setting, like, more)))
             kept = read_newest(folder, like, epochs)
-        run = Run(*(kept or begin(setting, given, state)))
+        run = Run(*(kept or begin(setting, given, state, metrics or ())))
         before = int(run.state.epoch) if state is not None and checkpoint is None else 0
         watchers = (on_epoch,) if on_epoch is not None else ()
         if progress:
             bar = progress_bar(before + epochs, int(run.state.epoch))
             watchers = (stack.enter_context(bar), *watchers)
-        plan = _plan(setting, patience, watchers, folder, every, before + epochs)
+        plan = _plan(setting, hosted, patience, watchers, folder, every, before + epochs)
         return loop(plan, run, None if kept is None else int(run.state.epoch))
 
 
@@ -118,19 +121,24 @@ def read_setting(
     penalty: Any,
     validation: Any,
     metrics: Any,
-) -> Setting:
-    """What the run computes with: functions that fit together, and rows as arrays."""
+) -> tuple[Setting, Mapping[str, Callable[..., Any]]]:
+    """What the run computes with: functions that fit together, rows as arrays; and metrics of the host."""
     check_functions("fit", network, cost, optimizer, penalty)
     check_cost(cost)
     check_whole("fit", "batch_size", batch_size)
-    x, y, sample_weight, validation = read_all_rows(network, cost, x, y, sample_weight, validation)
+    x, y, sample_weight, validation = read_all_rows(network, cost, x, y, sample_weight, validation, metrics)
     rest = {"batch_size": int(batch_size), "x": x, "y": y, "sample_weight": sample_weight}
     init = as_partial(optimizer.init)
-    return make_setting(network, cost, optimizer, penalty, metrics, **rest, validation=validation, init=init)
+    compiled, hosted = split_metrics(network, metrics or {}, validation)
+    setting = make_setting(
+        network, cost, optimizer, penalty, compiled, **rest, validation=validation, init=init
+    )
+    return setting, hosted
 
 
 def _plan(
     setting: Setting,
+    hosted: Mapping[str, Callable[..., Any]],
     patience: int | None,
     watchers: tuple[Callable[[Report], Any], ...],
     folder: Folder | None,
@@ -139,11 +147,19 @@ def _plan(
 ) -> Plan:
     setting = jax.device_put(setting)  # the data once, not in each call
     most = jax.device_put(np.int32(np.iinfo(np.int32).max if patience is None else patience))
+
+    def train(state: State, epochs: np.int32) -> tuple[State, dict[str, Any], jax.Array]:
+        after, history, finite = _train(setting, state, jax.device_put(epochs), most)
+        if hosted and finite:  # else the epoch is not kept
+            history |= measure_on_host(setting, hosted, after)
+        return after, history, finite
+
     return Plan(
-        train=lambda state, epochs: _train(setting, state, jax.device_put(epochs), most),
+        train=train,
         end=end,
         patience=patience,
         watchers=watchers,
+        one_by_one=bool(watchers or hosted),
         keep=None if folder is None else lambda run: keep(folder, run.state, run.history),
         every=sys.maxsize if folder is None else int(every or 1),
         find=lambda state: find(setting, state),
@@ -155,6 +171,6 @@ def _train(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike
 ) -> tuple[State, dict[str, jax.Array], jax.Array]:
     """The epochs, and whether all that came out is finite: the last epoch's cost, and the state."""
-    after, history = many_epochs(setting, state, epochs, patience, CAPACITY, empty=0.0)
+    after, history = many_epochs(setting, state, epochs, patience, CAPACITY)
     finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)
     return after, history, finite

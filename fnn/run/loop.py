@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What happens to a run, and who watches it.
+    """What happens to a run, and who watches it: `one_by_one`, an epoch a call.
 
     `train(state, epochs)` is the compiled call: it returns the state after them, their history, and whether
     all is finite. `end` is the epoch at which the run ends. `keep` writes a checkpoint, after each `every`
@@ -66,6 +66,7 @@ class Plan(NamedTuple):
     end: int
     patience: int | None
     watchers: tuple[Callable[[Report], Any], ...]
+    one_by_one: bool
     keep: Callable[[Run], None] | None
     every: int
     find: Callable[[State], NotFinite]
@@ -108,13 +109,13 @@ def loop(plan: Plan, run: Run, kept: int | None) -> Fitted:
 
 
 def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
-    """The run after each call: one epoch a call where somebody watches, else about half a second."""
+    """The run after each call: of one epoch, or of about half a second."""
     size = 1
     while not _has_ended(plan, run.state):
         clock, epoch = time.perf_counter(), int(run.state.epoch)
         made = min(size, plan.end - epoch, plan.every - epoch % plan.every)
         run, finite = _call(plan, run, made)
-        if not plan.watchers:
+        if not plan.one_by_one:
             size = _next_size(made, time.perf_counter() - clock)
         yield run, finite
 

@@ -1,7 +1,6 @@
 """Epochs, compiled as one program: validation, early stopping and history inside."""
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from fnn.workflow.arguments import check_epochs, check_turn, check_validation
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import Function, cost_of
 from fnn.workflow.rows import check_targets_of
-from fnn.workflow.setting import Setting, make_setting, read_rows
+from fnn.workflow.setting import Setting, make_setting, name_parts, read_rows
 from fnn.workflow.state import Best, State, is_stalled, lower_of, still_finite, with_best
 from fnn.workflow.training import one_epoch
 
@@ -47,7 +46,7 @@ def train(
     `validation` is (x, y) or (x, y, sample_weight). After each epoch its cost and metrics are computed,
     and the parameters of the lowest cost are kept. Training ends early when that cost has not fallen for
     `patience` epochs, or when a cost or the statistics of a layer are not finite. The history has
-    `capacity` rows, by default `epochs`; the rows after the last epoch stay NaN. `epochs` may be traced,
+    `capacity` rows, by default `epochs`; the rows after the last epoch repeat it. `epochs` may be traced,
     so that another number compiles nothing, and then needs a capacity. Prechelt 1998, on when to stop.
 
     >>> from fnn import adam, dense, mse, start
@@ -63,8 +62,10 @@ def train(
     x, y, sample_weight = read_rows(state, x=x, y=y, sample_weight=sample_weight)
     check_targets_of(network, cost, x, y, sample_weight)
     if validation is not None:
-        named = {f"validation[{i}]": part for i, part in enumerate(validation)}
-        validation = read_rows(state, **named)
+        validation = read_rows(state, **name_parts(validation))
+        held_x, held_y, weight = (*validation, None)[:3]
+        for function in (cost, *(metrics or {}).values()):
+            check_targets_of(network, function, held_x, held_y, weight, "validation[1]")
     setting = make_setting(
         network, cost, optimizer, penalty, metrics,
         batch_size=int(batch_size), x=x, y=y, sample_weight=sample_weight, validation=validation,
@@ -81,9 +82,8 @@ def many_epochs(
     epochs: ArrayLike,
     patience: ArrayLike | None,
     rows: int,
-    empty: float = math.nan,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The fold of one epoch, until there are enough; and its history, of `rows` rows, `empty` at first."""
+    """The fold of one epoch, until there are enough; and its history, of `rows` rows, zeros at first."""
     if setting.validation is not None:
         state = with_best(state)
 
@@ -104,14 +104,21 @@ def many_epochs(
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     row = {"cost": number, **jax.eval_shape(measure, setting, state.params)}
-    history = jax.tree.map(lambda r: _full_of(empty, (rows, *r.shape), r.dtype), row)
+    history = jax.tree.map(lambda r: jnp.zeros((rows, *r.shape), r.dtype), row)
     if rows:
         begin = jnp.int32(0), jnp.bool_(True), state, history
         _, _, state, history = jax.lax.while_loop(going, turn, begin)
     return state, history
 
 
-_train = functools.partial(jax.jit, static_argnames="rows")(many_epochs)
+@functools.partial(jax.jit, static_argnames="rows")
+def _train(
+    setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike | None, rows: int
+) -> tuple[State, dict[str, jax.Array]]:
+    after, history = many_epochs(setting, state, epochs, patience, rows)
+    last = jnp.maximum(after.epoch - state.epoch, 1) - 1
+    places = jnp.minimum(jnp.arange(rows), last)  # NaN would set off jax_debug_nans
+    return after, jax.tree.map(lambda filled: filled[places], history)
 
 
 def costs_are_finite(history: Mapping[str, jax.Array], done: ArrayLike) -> jax.Array:
@@ -135,7 +142,3 @@ def measure(setting: Setting, params: chex.ArrayTree) -> dict[str, jax.Array]:
         f"validation_{name}": jnp.asarray(cost_of(metric, predictions, y, *weight or [None]))
         for name, metric in {"cost": setting.cost, **setting.metrics}.items()
     }
-
-
-def _full_of(number: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    return jnp.full(shape, number if jnp.issubdtype(dtype, jnp.floating) else 0, dtype)

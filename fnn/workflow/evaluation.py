@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from fnn.guard.arrays import as_arrays, row_count
 from fnn.guard.numbers import check_finite, check_whole
 from fnn.guard.trees import check_params
-from fnn.guard.words import Words, describe, name_of, unexpected
+from fnn.guard.words import Words, describe, name_of, shapes, unexpected
 from fnn.network.layer import Layer
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
 from fnn.workflow.objective import call_in_order
@@ -133,14 +133,34 @@ def evaluate(
     for metric in metrics.values():
         check_targets(metric, predictions, y, sample_weight, "y")
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return {name: _number(name, _value(metric, predictions, y, options)) for name, metric in metrics.items()}
+    return {name: _value(name, metric, predictions, y, options) for name, metric in metrics.items()}
 
 
-def _value(metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]) -> Any:
+def _value(
+    name: str, metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]
+) -> float | np.ndarray:
+    where = f"evaluate: metrics[{name!r}]"
     try:
-        return _measure(*on_device((Partial(metric), predictions, y, options)))
+        return as_number(where, _measure(*on_device((Partial(metric), predictions, y, options))))
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
-        return call_in_order(metric, *jax.tree.map(np.asarray, (predictions, y)), **options)
+        return on_host(where, metric, predictions, y, options)
+
+
+def on_host(
+    where: str, metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]
+) -> float | np.ndarray:
+    """What a metric that is no function of JAX, such as scikit-learn's, makes of NumPy arrays."""
+    z, y, options = jax.tree.map(np.asarray, (predictions, y, options))
+    try:
+        return as_number(where, call_in_order(metric, z, y, **options))
+    except Exception as error:
+        error.add_note(
+            f"This came up in {where}, {name_of(metric)}, called with outputs of {shapes(z)} and "
+            f"targets of {shapes(y)}. If it wants classes or probabilities, make them of the logits: "
+            "lambda y_true, y_pred: metric(y_true, y_pred.argmax(-1)), or jax.nn.softmax(y_pred); of one "
+            "output, y_pred > 0, or jax.nn.sigmoid(y_pred)."
+        )
+        raise
 
 
 @jax.jit
@@ -157,9 +177,10 @@ def _is_numbers(value: Any) -> bool:
     return bool(leaves) and not isinstance(value, Mapping) and not set(kinds) - set("biufcV")
 
 
-def _number(name: str, value: Any) -> Any:
+def as_number(where: str, value: Any) -> float | np.ndarray:
+    """What a metric returned, as a float or an array."""
     if not _is_numbers(value) or (np.ndim(value) == 0 and np.iscomplexobj(value)):
-        where, fix = f"evaluate: metrics[{name!r}]", "Does it return what it computes?"
+        fix = "Does it return what it computes?"
         got = Words(f"{describe(value)} from it")
         raise TypeError(unexpected(where, "a function that returns a number or an array", got, fix))
     return float(value) if np.ndim(value) == 0 else np.asarray(value)

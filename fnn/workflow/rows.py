@@ -10,6 +10,7 @@ from fnn.guard.trees import check_same, places
 from fnn.losses import classification, regression
 from fnn.losses.targets import Pair, Takes, check_taken
 from fnn.metrics import classification as metrics_for_classes
+from fnn.metrics import multilabel
 from fnn.metrics import regression as metrics_for_numbers
 from fnn.network.layer import Layer
 from fnn.workflow.shapes import ROWS, check_one_a_row, layer_error, outputs_for, params_for
@@ -43,6 +44,7 @@ TARGETS: dict[Any, Takes] = {
     **classification.TARGETS,
     **metrics_for_numbers.TARGETS,
     **metrics_for_classes.TARGETS,
+    **multilabel.TARGETS,
 }
 
 

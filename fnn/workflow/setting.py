@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import chex
@@ -111,16 +111,22 @@ def _is_numeric(leaf: Any) -> bool:
 
 
 def read_all_rows(
-    network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any
+    network: Layer, cost: Any, x: Any, y: Any, sample_weight: Any, validation: Any = None, metrics: Any = None
 ) -> tuple[Any, ...]:
-    """Everything as arrays, of one length where rows belong together, finite, targets as the cost takes."""
-    x, y, sample_weight = _rows(network, cost, x=x, y=y, sample_weight=sample_weight)
+    """Everything as arrays, of one length where rows belong together, finite, targets as costs take them."""
+    x, y, sample_weight = _rows(network, [cost], x=x, y=y, sample_weight=sample_weight)
     if validation is not None:
-        validation = _rows(network, cost, **{f"validation[{i}]": part for i, part in enumerate(validation)})
+        compared = [cost, *(metrics or {}).values()]
+        validation = _rows(network, compared, **name_parts(validation))
     return x, y, sample_weight, validation
 
 
-def _rows(network: Layer, cost: Any, **named: Any) -> tuple[Any, ...]:
+def name_parts(validation: tuple[Any, ...]) -> dict[str, Any]:
+    """What each part of validation=(x, y) or (x, y, sample_weight) is called in a message."""
+    return {f"validation[{i}]": part for i, part in enumerate(validation)}
+
+
+def _rows(network: Layer, compared: Iterable[Any], **named: Any) -> tuple[Any, ...]:
     rows = {name: as_arrays(part, name) for name, part in named.items()}
     row_count(**rows)
     (x_name, x), (y_name, y), *weights = rows.items()
@@ -133,5 +139,6 @@ def _rows(network: Layer, cost: Any, **named: Any) -> tuple[Any, ...]:
             name = weights[0][0]
             raise ValueError(f"{name} expected a weight above 0 in some row, got only zeros. {WEIGHTS}")
     x = as_floats(network, x)
-    check_targets_of(network, cost, x, y, weight, y_name)
+    for function in compared:
+        check_targets_of(network, function, x, y, weight, y_name)
     return x, y, *(weight for _, weight in weights)

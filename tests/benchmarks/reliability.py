@@ -69,7 +69,7 @@ def by_hand(network, batch_size):
 def checks(network, x, y, batch_size, key):
     check_course(1, None, None, None, None)
     check_start(key, None, None)
-    setting = read_setting(network, COST, RULE, x, y, batch_size, None, None, None, None)
+    setting, _ = read_setting(network, COST, RULE, x, y, batch_size, None, None, None, None)
     rehearse(setting, (key, None), None)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import fnn
 
+RULE = fnn.gradient_descent()
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2)
 CLASSES, ONE = fnn.serial(fnn.dense(3)), fnn.serial(fnn.dense(1))
 PARAMS = {network: network.init(jax.random.key(0), X) for network in (CLASSES, ONE)}
@@ -66,11 +67,21 @@ QUANTITIES = {
     "two columns": (np.hstack([YES, YES]), None, False),
     "nan without weight": (put(YES, 3, np.nan), LAST, True),
 }
+LABELS = {
+    "several labels": (put(ROWS, 3, [1, 0, 1]).astype(int), None, True),
+    "no label": (0 * ROWS, None, True),
+    "ids": (IDS, None, False),
+    "a label that is 2": (put(ROWS, 3, 2), None, False),
+    "a label that is 2 without weight": (put(ROWS, 3, 2), LAST, True),
+}
+METRICS = fnn.accuracy, fnn.confusion_matrix, fnn.binary_accuracy, fnn.exact_match, fnn.r2_score
 SMOOTH = functools.partial(fnn.softmax_cross_entropy, label_smoothing=0.1)
 TABLE = [
     *((CLASSES, f, OF_CLASSES) for f in (fnn.softmax_cross_entropy, SMOOTH, fnn.accuracy, fnn.confusion_matrix)),
     (ONE, fnn.binary_cross_entropy, ANSWERS),
     *((ONE, f, DECISIONS) for f in (fnn.accuracy, fnn.confusion_matrix)),
+    *((ONE, f, ANSWERS) for f in METRICS[2:4]),
+    *((CLASSES, f, LABELS) for f in (fnn.binary_cross_entropy, *METRICS[2:4])),
     *((ONE, f, QUANTITIES) for f in (fnn.mse, fnn.mae, fnn.rmse, fnn.huber, fnn.r2_score)),
 ]  # fmt: skip
 CASES = {
@@ -98,10 +109,14 @@ def test_a_function_fit_and_evaluate_have_one_verdict(case):
     predictions = network.forward(params, X)
     assert taken(lambda: function(predictions, targets, sample_weight=weights)) == right
     assert taken(lambda: fnn.evaluate(network, params, X, targets, {"it": function}, weights)) == right
-    if function in (fnn.accuracy, fnn.confusion_matrix, fnn.r2_score):
-        return  # no costs
-    run = functools.partial(fnn.fit, network, function, fnn.gradient_descent(), X, targets, epochs=1)
-    assert taken(lambda: run(key=jax.random.key(0), sample_weight=weights)) == right
+    run = functools.partial(fnn.fit, network, epochs=1, key=jax.random.key(0))
+    if function not in METRICS:
+        assert taken(lambda: run(function, RULE, X, targets, sample_weight=weights)) == right
+        return
+    given = () if weights is None else (weights,)
+    cost = lambda predictions, targets, sample_weight=None: jnp.mean(predictions)  # takes all targets
+    held = {"validation": (X, targets, *given), "metrics": {"it": function}}
+    assert taken(lambda: run(cost, RULE, X, targets, sample_weight=weights, **held)) == right
 
 
 def test_traced_targets_have_no_values_and_an_unknown_id_costs_nan():
@@ -109,6 +124,11 @@ def test_traced_targets_have_no_values_and_an_unknown_id_costs_nan():
     assert jnp.isnan(cost(jnp.zeros((4, 3)), jnp.array([0, 2, 1, -1])))
     assert jnp.isfinite(cost(jnp.zeros((4, 3)), jnp.array([0, 2, 1, -1]), jnp.array(LAST)))
     assert jax.jit(fnn.accuracy)(jnp.zeros((4, 3)), jnp.array([0, 0, 0, -1])) == 0.75
+    several = jnp.array([[1, 0, 1], [1, 0, 0]])
+    assert jnp.isnan(cost(jnp.zeros((2, 3)), several)) and jnp.isnan(
+        jax.jit(fnn.accuracy)(jnp.zeros((2, 3)), several)
+    )
+    assert jax.jit(fnn.confusion_matrix)(jnp.zeros((2, 3)), several).sum() == 1
 
 
 def test_known_targets_are_looked_at_inside_jit_too():

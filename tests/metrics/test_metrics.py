@@ -22,6 +22,7 @@ def data(kind, rows=40, seed=0):
     targets = {
         "ids": ids,
         "one_hot": np.eye(3, dtype=np.float32)[ids],
+        "labels": draw.integers(0, 2, size=shape, dtype=np.int32),
         "row": draw.integers(0, 2, size=shape, dtype=np.int32),
         "column": draw.integers(0, 2, size=shape).astype(np.float32),
         "vector": draw.normal(size=shape).astype(np.float32),
@@ -34,6 +35,9 @@ CLASSES = ["ids", "one_hot", "row", "column"]
 REALS = ["vector", "matrix"]
 METRICS = [("accuracy", kind) for kind in CLASSES] + [("confusion_matrix", k) for k in CLASSES]
 METRICS += [("r2_score", kind) for kind in REALS]
+METRICS += [
+    (name, kind) for name in ("binary_accuracy", "exact_match") for kind in ("row", "column", "labels")
+]
 every_metric = pytest.mark.parametrize(("name", "kind"), METRICS)
 
 
@@ -50,6 +54,9 @@ def test_equals_the_formula(name, kind, weighted):
 
 def test_a_row_of_nan_is_no_class():
     logits = np.array([[1.0, 2.0], [np.nan, 1.0]], np.float32)
+    assert np.isnan(fnn.exact_match(logits, [[1, 0], [0, 1]])) and np.isnan(
+        fnn.binary_accuracy([np.nan], [1])
+    )
     assert np.isnan(fnn.accuracy(logits, [1, 0])) and np.isnan(fnn.accuracy([np.nan, 1.0], [0, 1]))
     assert fnn.accuracy(logits, [1, 0], np.array([1.0, 0.0])) == 1  # it has no weight
     assert jax.jit(fnn.confusion_matrix)(logits, np.array([1, 0])).tolist() == [[0, 0], [0, 1]]
@@ -82,8 +89,16 @@ def test_equals_scikit_learn(name, kind, weighted):
     predictions, targets, weights = data(kind)
     weights = weights if weighted else None
     value = getattr(fnn, name)(predictions, targets, weights)
-    theirs = {"accuracy": sklearn.accuracy_score}.get(name) or getattr(sklearn, name)
-    if name == "r2_score":
+    theirs = {
+        "accuracy": sklearn.accuracy_score,
+        "exact_match": sklearn.accuracy_score,
+        "binary_accuracy": lambda y, z, sample_weight: (
+            1 - sklearn.hamming_loss(y, z, sample_weight=sample_weight)
+        ),
+    }.get(name) or getattr(sklearn, name)
+    if kind == "labels":
+        expected = theirs(targets, (predictions > 0).astype(int), sample_weight=weights)
+    elif name == "r2_score":
         expected = theirs(targets, predictions, sample_weight=weights)
     else:
         expected = theirs(*oracles.decide(predictions, targets), sample_weight=weights)

@@ -54,6 +54,40 @@ def test_the_length_of_the_calls_changes_no_bit(monkeypatch):
     same_run(fit(9), whole)
 
 
+def test_metrics_of_scikit_learn_are_measured_after_each_epoch_and_change_no_bit(tmp_path):
+    metrics = pytest.importorskip("sklearn.metrics")
+    score = functools.partial(metrics.f1_score, average="macro")
+
+    def f1(y_true, y_pred):
+        return score(y_true, y_pred.argmax(-1))
+
+    expected, both = [], {"accuracy": fnn.accuracy, "f1": f1}
+    for epochs in range(1, 5):
+        params = fit(epochs).state.params
+        expected.append(score(HELD[1], fnn.predict(network(), params, HELD[0]).argmax(-1)))
+    fitted, alone = fit(4, metrics=both), fit(4)
+    np.testing.assert_array_equal(fitted.history.pop("validation_f1"), expected)
+    same_run(fitted, alone)
+
+    fit(2, metrics=both, checkpoint=tmp_path)
+    resumed = fit(4, metrics=both, checkpoint=tmp_path)
+    np.testing.assert_array_equal(resumed.history["validation_f1"], expected)
+
+
+def test_weights_reach_a_metric_of_scikit_learn_and_its_error_says_what_it_was_called_with():
+    metrics = pytest.importorskip("sklearn.metrics")
+    line, weight = fnn.serial(fnn.dense(1)), np.arange(len(X))
+    run = functools.partial(fnn.fit, line, fnn.mse, rule(0.01), X, X[:, :1], key=jax.random.key(0), epochs=1)
+    fitted = run(validation=(X, X[:, :1], weight), metrics={"r2": metrics.r2_score})
+    predictions = fnn.predict(line, fitted.state.params, X)
+    expected = metrics.r2_score(X[:, :1], predictions, sample_weight=weight)
+    np.testing.assert_allclose(fitted.history["validation_r2"], [expected], rtol=1e-6)
+    with pytest.raises(ValueError, match="mix of") as caught:
+        fit(1, metrics={"f1": metrics.f1_score})
+    assert "fit: metrics['f1'], f1_score, called with outputs of shape (" in caught.value.__notes__[0]
+    assert "y_pred.argmax(-1)" in caught.value.__notes__[0]
+
+
 def test_another_key_is_another_run():
     assert not np.array_equal(fit(1).history["cost"], fit(1, seed=1).history["cost"])
 

@@ -21,6 +21,7 @@ Y = np.arange(40) % 3
 YES = Y[:, None] > 0
 AMOUNT = X[:, :1]
 HELD = (X[:9], Y[:9])
+LABELS = (X[:, :3] > 0).astype(int)
 CROSS, SQUARE, YES_OR_NO, RULE = fnn.softmax_cross_entropy, fnn.mse, fnn.binary_cross_entropy, fnn.adam()
 NETWORK = fnn.serial(fnn.dense(8), jax.nn.relu, fnn.dense(3))
 LINE = fnn.serial(fnn.dense(1))
@@ -319,7 +320,7 @@ FUNCTIONS = {
     "a penalty that raises": (lambda: fit(penalty=raises), OutOfCheeseError, "no cheese left in the shop", "no cheese", "shop"),
     "a penalty of arrays": (lambda: fit(penalty=lambda params: params[0]["bias"]), ValueError, "the penalty expected one real number", "of shape (8,)", "Take the mean"),
     "a metric that raises": (lambda: fit(validation=HELD, metrics={"cheese": raises}), OutOfCheeseError, "no cheese left in the shop", "metrics['cheese']", "the rows of validation="),
-    "a metric in NumPy": (lambda: fit(validation=HELD, metrics={"surprise": in_numpy}), TypeError, "metrics['surprise'] expected a function of jax.numpy", "in_numpy", "jnp.log for np.log"),
+    "a metric for one label, of several": (lambda: fit(cost=fnn.binary_cross_entropy, y=LABELS, validation=(X, LABELS), metrics={"a": fnn.accuracy}), ValueError, "accuracy: validation[1] expected probabilities that sum to 1", "row 0", "fnn.binary_accuracy"),
     "a metric without return": (lambda: fit(validation=HELD, metrics={"none": without_return}), TypeError, "metrics['none'] expected numbers", "got None", "does it return"),
     "a metric by name": (lambda: fit(validation=HELD, metrics={"accuracy": "accuracy"}), TypeError, "fit: metrics['accuracy'] expected a function", "got 'accuracy'", "fnn.accuracy"),
     "metrics in a list": (lambda: fit(validation=HELD, metrics=[fnn.accuracy]), TypeError, "fit: metrics expected functions by name", "got a list", "{'accuracy': fnn.accuracy}"),
