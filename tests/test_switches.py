@@ -42,7 +42,8 @@ def work():
     climbing = {"validation": (X, (Y + 1) % 3), "patience": 1}  # it ends before all epochs are made
     after, history = fnn.train(network, COST, RULE, state, X, Y, epochs=9, batch_size=8, **climbing)
     assert fnn.check_gradients(fnn.loss(network, COST), fitted.params, X, Y, entries=2).error < 0.02
-    assert "∂c" in str(fnn.explain(network, COST, RULE, fitted.params, X, Y))
+    if jax.config.jax_transfer_guard_host_to_device != "disallow":  # it computes op by op: each number is a transfer
+        assert "∂c" in str(fnn.explain(network, COST, RULE, fitted.params, X, Y))
     return jax.tree.map(
         np.asarray,
         (

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from fnn.network.parameters import trained
 from fnn.run.hyperparameters import hyperparameters
 from fnn.workflow.setting import Setting, on_device
-from fnn.workflow.state import State, first_state, with_best
+from fnn.workflow.state import Batch, State, describe_batch, first_state, with_best
 
 __all__: list[str] = []
 
@@ -42,18 +42,13 @@ def shapes_of_start(setting: Setting, given: Given, state: State | None) -> Stat
     return state if setting.validation is None else jax.eval_shape(with_best, state)
 
 
-def _first_batch(setting: Setting) -> tuple[Any, ...]:
-    """The network, and the structure, shapes and types of a batch: hashable, so that jit compares them."""
-    leaves, structure = jax.tree.flatten(setting.x)
-    size = min(leaves[0].shape[0], setting.batch_size)
-    shapes = (jax.ShapeDtypeStruct((size, *v.shape[1:]), v.dtype) for v in leaves)
-    return setting.network, structure, *shapes
+def _first_batch(setting: Setting) -> Batch:
+    size = min(jax.tree.leaves(setting.x)[0].shape[0], setting.batch_size)
+    return describe_batch(setting.network, setting.x, size)
 
 
-def _start(first_batch: tuple[Any, ...], init: Partial, key: chex.PRNGKey, params: Any) -> State:
-    network, structure, *leaves = first_batch
-    x = jax.tree.unflatten(structure, leaves)
-    return make_strong(first_state(network, init, x, key, params))
+def _start(batch: Batch, init: Partial, key: chex.PRNGKey, params: Any) -> State:
+    return make_strong(first_state(batch, init, key, params))
 
 
 # It runs once: compiled lightly, it is ready in 0.2 s instead of 0.5. (Never do so in a function that a

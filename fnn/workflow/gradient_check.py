@@ -18,6 +18,7 @@ from fnn.network.parameters import merge, trained
 from fnn.workflow.arguments import check_slopes
 from fnn.workflow.backprop import step_back
 from fnn.workflow.objective import real_number
+from fnn.workflow.setting import on_device
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -67,7 +68,7 @@ def _compare_loss(loss: Any, params: Any, args: tuple[Any, ...], entries: Any) -
         expected = "a function of params, such as fnn.loss(network, cost)"
         raise TypeError(unexpected("check_gradients: loss", expected, loss, fix))
     _check(params, entries)
-    learns = trained(params)
+    learns, args = on_device((trained(params), args))
     cost = jax.jit(lambda learns, *args: real_number("loss", loss(merge(learns, params), *args)))
     grads = jax.jit(jax.grad(cost))(learns, *args)
     found = _compare_tree("params", lambda learns: cost(learns, *args), learns, grads, entries)
@@ -82,6 +83,7 @@ def _compare_layer(layer: Layer, params: Any, x: Any, entries: Any) -> list[Grad
         raise TypeError(
             unexpected("check_gradients: x", "the layer's input", x, "Give an array or a tree of them.")
         )
+    params, x = on_device((params, x))
     learns, floats = trained(params), jax.tree.map(lambda leaf: leaf if _is_floating(leaf) else None, x)
 
     @jax.jit
@@ -127,17 +129,16 @@ def _compare_tree(
     for number, (path, slope) in enumerate(jax.tree_util.tree_leaves_with_path(slopes)):
 
         def at(value: Any, number: int = number) -> float:
-            return float(
-                cost(jax.tree.unflatten(structure, [*leaves[:number], value, *leaves[number + 1 :]]))
-            )
+            moved = [*leaves[:number], jax.device_put(value), *leaves[number + 1 :]]
+            return float(cost(jax.tree.unflatten(structure, moved)))
 
         place = name + jax.tree_util.keystr(path)
-        found += _compare(at, jnp.asarray(leaves[number]), np.asarray(slope), place, entries)
+        found += _compare(at, np.asarray(leaves[number]), np.asarray(slope), place, entries)
     return found
 
 
 def _compare(
-    at: Callable[[Any], float], leaf: jax.Array, slope: np.ndarray, place: str, entries: int
+    at: Callable[[Any], float], leaf: np.ndarray, slope: np.ndarray, place: str, entries: int
 ) -> list[GradientCheck]:
     epsilon = float(jnp.finfo(leaf.dtype).eps)
     here, found = at(leaf), []
@@ -162,10 +163,12 @@ def _compare(
 
 
 def _slopes(
-    at: Callable[[Any], float], leaf: jax.Array, index: Any, here: float, h: float
+    at: Callable[[Any], float], leaf: np.ndarray, index: Any, here: float, h: float
 ) -> tuple[float, float, float]:
     """The cost's slope to the left, to the right, and across, over steps of h."""
-    low, high = leaf.at[index].add(-h), leaf.at[index].add(h)
+    low, high = leaf.copy(), leaf.copy()
+    low[index] -= h
+    high[index] += h
     middle = float(leaf[index])
     below, above = middle - float(low[index]), float(high[index]) - middle  # h, as it was rounded
     down, up = at(low), at(high)

@@ -8,8 +8,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from fnn.guard.arrays import as_arrays, shape_struct
 from fnn.guard.numbers import check_key
 from fnn.guard.trees import check_params
 from fnn.network.layer import Layer
@@ -103,15 +105,33 @@ def start(
     check_key("start", key)
     if params is not None:
         check_params("start", params)
-    return first_state(network, optimizer.init, x, key, params)
+    if not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x)):
+        x = as_arrays(x, "x")
+    init, params = jax.device_put((Partial(optimizer.init), params))
+    return _start(describe_batch(network, x), init, key, params)
 
 
-def first_state(network: Layer, init: Callable[..., Any], x: Any, key: chex.PRNGKey, params: Any) -> State:
+Batch = tuple[Any, ...]  # a network, and what its rows look like: hashable, so that jit compares it
+
+
+def describe_batch(network: Layer, x: chex.ArrayTree, size: int | None = None) -> Batch:
+    """The network, and the structure, shapes and types of x, or of its first `size` rows."""
+    leaves, structure = jax.tree.flatten(x)
+    shapes = (leaf.shape if size is None else (size, *leaf.shape[1:]) for leaf in leaves)
+    return network, structure, *(shape_struct(leaf, *shape) for leaf, shape in zip(leaves, shapes))
+
+
+def first_state(batch: Batch, init: Callable[..., Any], key: chex.PRNGKey, params: Any) -> State:
     """The state of new parameters, or of those given, and of the rule's `init` for them."""
+    network, structure, *leaves = batch
+    x = jax.tree.unflatten(structure, leaves)
     init_key, run_key = jax.random.split(key)
     if params is None:
         params = network.init(init_key, x)
     return State(params, init(trained(params)), run_key, jnp.zeros((), jnp.int32))
+
+
+_start = jax.jit(first_state, static_argnums=0)
 
 
 def with_best(state: State) -> State:
