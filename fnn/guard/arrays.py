@@ -95,10 +95,24 @@ def as_arrays(tree: Any, name: str) -> Any:
 
     float64 becomes JAX's float; numbers that the narrower type cannot hold are refused.
     """
+    return _read(tree, name, _in_types_of_jax)
+
+
+def as_rows(tree: Any, name: str) -> Any:
+    """As `as_arrays`, and columns are refused whose different numbers would become one."""
+    return _read(tree, name, _told_apart)
+
+
+def as_exact(tree: Any, name: str) -> Any:
+    """The tree as arrays of the types that they come in."""
+    return _read(tree, name, as_array)
+
+
+def _read(tree: Any, name: str, read: Callable[[Any, str], Any]) -> Any:
     if _is_leaf(tree):
-        return _in_types_of_jax(tree, name)
+        return read(tree, name)
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _in_types_of_jax(leaf, name + jax.tree_util.keystr(path)), tree, is_leaf=_is_leaf
+        lambda path, leaf: read(leaf, name + jax.tree_util.keystr(path)), tree, is_leaf=_is_leaf
     )
 
 
@@ -127,6 +141,40 @@ def _in_types_of_jax(value: Any, name: str) -> Any:
             fix = "Scale the column (fnn.standardize), or turn on JAX's 64-bit types (jax_enable_x64)."
             refuse(name, array, lambda _: lost, f"numbers that {dtype} can hold", fix)
     return narrow
+
+
+def _told_apart(value: Any, name: str) -> Any:
+    narrow = _in_types_of_jax(value, name)
+    if getattr(value, "dtype", None) != narrow.dtype:
+        check_told_apart(as_array(value, name), name)
+    return narrow
+
+
+def check_told_apart(array: Any, name: str) -> None:
+    """Refuse a column of known 64-bit numbers of which JAX's float would make one of two."""
+    for column in np.flatnonzero(is_coarse(array)):
+        numbers = np.unique(array[..., column] if array.ndim > 1 else array)
+        rounded = numbers.astype(jnp.result_type(float))
+        if (same := rounded[1:] == rounded[:-1]).any():
+            one, other = numbers[same.argmax() :][:2].tolist()
+            where = f"{name}, column {column}," if array.ndim > 1 else name
+            got = Words(f"{one!r} and {other!r}, which are one number there")
+            fix = "Subtract before it rounds: fnn.standardize(x)(x), or fnn.encode."
+            raise ValueError(unexpected(where, f"numbers that {rounded.dtype} tells apart", got, fix))
+
+
+LEVELS = 1024  # fewer steps of JAX's float than this from the least to the largest number are few
+
+
+def is_coarse(array: Any) -> np.ndarray:
+    """Which columns of known 64-bit numbers JAX's float would round to few levels; of others none."""
+    known = isinstance(array, np.ndarray) and array.dtype in (np.float64, np.int64) and array.ndim
+    if not known or not array.size or jnp.result_type(float) == np.float64:
+        return np.zeros(0, bool)
+    axes = tuple(range(max(array.ndim - 1, 1)))
+    low, high = (each.astype(np.float64) for each in (array.min(axes), array.max(axes)))
+    step = float(jnp.finfo(jnp.result_type(float)).eps) * np.maximum(abs(low), abs(high))
+    return np.atleast_1d(high - low < LEVELS * step)
 
 
 def shape_struct(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.arrays import as_arrays, row_count
+from fnn.guard.arrays import as_arrays, as_exact, as_rows, is_coarse, row_count
 from fnn.guard.numbers import check_finite, check_whole
 from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, shapes, unexpected
@@ -45,7 +45,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     parameters of another network, and a network that does not give one prediction a row.
     """
     _check_call("predict", network, params, batch_size)
-    x = rows_for(network, as_arrays(x, "x"))
+    x = rows_for(network, as_rows(x, "x"))
     n = row_count(x=x)
     check_finite("x", x)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x))):
@@ -124,7 +124,7 @@ def evaluate(
     check_metrics("evaluate", metrics)
     for name, metric in metrics.items() if sample_weight is not None else ():
         check_takes_weight(f"evaluate: metrics[{name!r}], {name_of(metric)},", metric)
-    x, y = as_arrays(x, "x"), as_arrays(y, "y")
+    x, exact, y = as_rows(x, "x"), as_exact(y, "y"), as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
     row_count(x=x, y=y, sample_weight=sample_weight)
     check_finite("y", y, sample_weight=sample_weight)
@@ -133,13 +133,17 @@ def evaluate(
     for metric in metrics.values():
         check_targets(metric, predictions, y, sample_weight, "y")
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return {name: _value(name, metric, predictions, y, options) for name, metric in metrics.items()}
+    loses = any(is_coarse(leaf).any() for leaf in jax.tree.leaves(exact))  # digits that a comparison needs
+    value = functools.partial(on_host, y=exact) if loses else functools.partial(_value, y=y)
+    return {
+        name: value(f"evaluate: metrics[{name!r}]", metric, predictions, options=options)
+        for name, metric in metrics.items()
+    }
 
 
 def _value(
-    name: str, metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]
+    where: str, metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]
 ) -> float | np.ndarray:
-    where = f"evaluate: metrics[{name!r}]"
     try:
         return as_number(where, _measure(*on_device((Partial(metric), predictions, y, options))))
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers

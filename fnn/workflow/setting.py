@@ -12,7 +12,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.arrays import as_arrays, row_count
+from fnn.guard.arrays import as_arrays, as_rows, row_count
 from fnn.guard.numbers import check_finite
 from fnn.guard.words import describe
 from fnn.network.layer import Layer
@@ -127,7 +127,7 @@ def name_parts(validation: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _rows(network: Layer, compared: Iterable[Any], **named: Any) -> tuple[Any, ...]:
-    rows = {name: as_arrays(part, name) for name, part in named.items()}
+    rows = {name: (as_rows, as_rows, as_arrays)[i](named[name], name) for i, name in enumerate(named)}
     row_count(**rows)
     (x_name, x), (y_name, y), *weights = rows.items()
     weight = weights[0][1] if weights else None

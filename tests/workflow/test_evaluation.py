@@ -106,6 +106,16 @@ def test_functions_of_scikit_learn_are_called_in_their_order():
     assert found == pytest.approx({"r2": 1 - 9 / 14, "pinball": 0.9 * 3 / 3})
 
 
+def test_large_targets_are_compared_before_they_are_narrowed():
+    same, x = fnn.serial(lambda x: x), np.full((3, 1), 1.7e9)
+    late = x + np.array([[50.0], [20.0], [50.0]])
+    metrics = {"rmse": fnn.rmse, "mae": fnn.mae, "longest": lambda y_pred, y_true: abs(y_pred - y_true).max()}
+    measures = fnn.evaluate(same, ((),), x, late, metrics)
+    assert measures == pytest.approx({"rmse": 1800**0.5, "mae": 40.0, "longest": 50.0}, rel=1e-6)
+    with pytest.raises(ValueError, match=r"x, column 0, expected numbers that float32 tells apart, got 1700000020\.0"):
+        fnn.predict(same, ((),), late)
+
+
 def over(y_true, y_pred):
     """Only what is predicted too high costs anything."""
     return jnp.maximum(y_pred - y_true, 0).mean()
