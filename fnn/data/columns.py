@@ -1,14 +1,15 @@
 """raw columns → arrays: tables and columns, read and checked."""
 
 import decimal
-import re
+import functools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import chex
 import numpy as np
 
+from fnn.data.cells import DATES, Reading, is_gap
 from fnn.guard.arrays import as_array
 from fnn.guard.numbers import refuse
 from fnn.guard.words import Words, unexpected
@@ -20,9 +21,6 @@ Label = str | int | float | bool
 
 
 Table = Mapping[str, Any] | Iterable[Mapping[str, Any]]
-
-
-MISSING = ("", "NA", "N/A", "nan", "NaN", "<NA>", "NaT")  # what a missing value prints as, stripped
 
 
 NAMES = "a list of names, such as ['mass', 'sex']"
@@ -97,50 +95,56 @@ def refuse_twice(names: Iterable[object], what: str) -> None:
             raise ValueError(f"encode: the {what} {name!r} is there twice; rename or drop one.")
 
 
-def as_text(cell: object) -> str | None:
-    """A cell as stripped text, "2" for 2.0; None if it is missing, by itself or as in MISSING."""
-    text = str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
-    return None if cell is None or text in MISSING else text
-
-
 def flat_column(values: object, column: str) -> np.ndarray:
-    """A column of any kind, (n,): numbers as they are, all else as Python objects.
+    """A column of any kind, (n,): numbers and dates of NumPy as they are, all else as Python objects.
 
-    More than one axis, and a cell that is no text, number, truth value or gap, are a ValueError.
+    More than one axis, and a cell that is no text, number, truth value, date or gap, are a ValueError.
     """
     array = np.asarray(values, None if hasattr(values, "dtype") else object)
-    if array.ndim != 1 or array.dtype.kind in "mM":
-        found = array.dtype if array.ndim == 1 else array.shape or type(values).__name__
-        fix = "A table gives its columns one by one; dates become numbers first, such as days from a day."
-        expected = "one flat list or array of texts or numbers"
-        raise ValueError(unexpected(f"{column}:", expected, Words(f"{found}"), fix))
-    if array.dtype.kind in "iuf":
+    if array.ndim != 1:
+        expected, got = (
+            "one flat list or array of texts or numbers",
+            f"{array.shape or type(values).__name__}",
+        )
+        fix = "A table gives its columns one by one."
+        raise ValueError(unexpected(f"{column}:", expected, Words(got), fix))
+    if array.dtype.kind in "iufmM":
         return array
     cells = [_plain(cell) for cell in array.astype(object)]
     for row, cell in enumerate(cells):
-        if isinstance(cell, str | int | float):
+        if isinstance(cell, (str, int, float, *DATES)) and not is_gap(cell):
             continue
-        if as_text(cell) is not None:
-            expected = "text, a number, True, False or None"
+        if not is_gap(cell):
+            expected = "text, a number, a date, True, False or None"
             raise ValueError(unexpected(f"{column}: row {row}", expected, cell))
-        cells[row] = None  # pandas' NA, NaT
+        cells[row] = None if not isinstance(cell, float) else cell  # pandas' NA, NaT
     floats = {*map(type, cells)} == {float}
     return np.fromiter(cells, float if floats else object, len(cells))
 
 
 def _plain(cell: Any) -> Any:
-    """A number of NumPy or of a database as Python's; all else as it is."""
+    """A number of NumPy or of a database as Python's, a period as its begin; all else as it is."""
     if isinstance(cell, decimal.Decimal):
         return float(cell)
+    if hasattr(cell, "to_timestamp"):
+        return cell.to_timestamp()
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
+def each(read: Callable[[object], Any], cells: np.ndarray) -> list[Any]:
+    """Every cell read; equal ones only once, but 1, 1.0 and True are not equal here."""
+    return list(map(functools.lru_cache(None, typed=True)(read), cells.tolist()))
+
+
 def class_names(values: object, column: str) -> list[Label]:
-    """A column of names of classes as Python values, texts stripped; a missing one is a ValueError."""
-    cells = flat_column(values, column).tolist()
-    names: list[Label] = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+    """A column of classes as Python values, texts as `encode` reads them; a missing one is a ValueError."""
+    read, cells = Reading(missing=()).text, flat_column(values, column).tolist()
+    names: list[Any] = [read(cell) if isinstance(cell, str) else cell for cell in cells]
+    is_date = [isinstance(name, DATES) for name in names]
+    refuse_cells(column, names, is_date, "a class in every row", "Make texts of dates, with .astype(str).")
     fix = "Drop rows without a class, or give them one of their own, such as 'unknown'."
-    refuse_cells(column, names, [as_text(name) is None for name in names], "a class in every row", fix)
+    missing = [Reading().text(name) is None for name in names]
+    refuse_cells(column, names, missing, "a class in every row", fix)
     return names
 
 
@@ -161,33 +165,6 @@ def class_ids(ids: chex.Array, classes: int, function: str) -> chex.Array:
         f"class ids from 0 to {classes - 1} for {classes} classes", "",
     )  # fmt: skip
     return ids
-
-
-NOTATION = re.compile(r"[€$£¥\s]*[-+]?[€$£¥\s]*\d[\d.,'\s]*[€$£¥%]?")  # 3,5 and 1,000.00 and $ 5 and 12 %
-
-
-DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T\s].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
-
-
-MANY = 50  # different texts in more than half of the rows are hardly categories
-
-
-def refuse_disguised(column: str, values: Collection[str], rows: int) -> None:
-    """Refuse texts that look like numbers, dates or ids: as categories each would be a feature of its own."""
-    kinds = {
-        "dates or times": (DATE, "Make numbers of them, such as the days since the first"),
-        "numbers in another notation": (NOTATION, "Write them as 1234.5, without separators and signs"),
-    }
-    for kind, (pattern, fix) in kinds.items():
-        like = [value for value in values if pattern.fullmatch(value)]
-        if 2 * len(like) > len(values):
-            found = f"{kind}, such as {like[0]!r}, {len(like)} of {len(values)} different values"
-            raise ValueError(f"{column} looks like {found}. {fix}; or name the column in categories=.")
-    if len(values) > MANY and 2 * len(values) > rows:
-        raise ValueError(
-            f"{column} has {len(values)} different texts in {rows} rows, such as {min(values)!r}: an id, or "
-            "free text. Leave it out of columns=; or name it in categories=, to have a feature of each."
-        )
 
 
 def first_few(values: Iterable[object], most: int = 20) -> str:

@@ -1,102 +1,42 @@
-"""raw columns → arrays: a table of numbers, categories and gaps becomes one array of features."""
+"""raw columns → arrays: a table of numbers, categories, dates and gaps becomes one array of features."""
 
-import functools
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import chex
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.columns import (
-    NAMES,
-    Table,
-    as_list,
-    as_text,
-    first_few,
-    read_table,
-    refuse_cells,
-    refuse_disguised,
-    refuse_names,
-    refuse_twice,
-)
-from fnn.data.standardize import Standardizer, standardize
+from fnn.data.cells import DATES, MISSING, Reading, refuse_disguised
+from fnn.data.columns import NAMES, Table, as_list, each, first_few, read_table, refuse_names, refuse_twice
+from fnn.data.features import Category, Cycle, Number, numbers_of, read_numbers, refuse_in
+from fnn.data.standardize import standardize
+from fnn.guard.numbers import ABOVE_0, check_number, check_whole
+from fnn.guard.words import Words, unexpected
 
 __all__ = ["Encoder", "encode"]
 
 
-class Number(NamedTuple):
-    """A column of numbers: one feature, (x − mean)/scale, which is 0 where x is missing."""
-
-    name: str
-    mean: float
-    scale: float
-    gaps: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of the feature: the column's."""
-        return (self.name,)
-
-    def features(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The feature (n, 1), and whether a number is missing (n,)."""
-        numbers = _numbers(cells)
-        _refuse_not_finite(self.name, cells, numbers)
-        missing = np.isnan(numbers)
-        with np.errstate(over="ignore"):
-            z = Standardizer(self.mean, self.scale)(np.where(missing, self.mean, numbers))
-            z = np.asarray(z).astype(jnp.result_type(float))
-        near = f"a number near enough to the mean, {self.mean:.6g}, for {z.dtype}"
-        _refuse(np.isinf(z), self.name, cells, near, "Fix it, or leave the row out.")
-        return z[:, None], missing
-
-    def inverse(self, features: np.ndarray) -> list[float]:
-        """The numbers behind features (n, 1)."""
-        x: list[float] = Standardizer(self.mean, self.scale).inverse(features[:, 0]).tolist()
-        return x
-
-
-class Category(NamedTuple):
-    """A column of categories: a feature for each, 1 where it is the value, so none for a gap."""
-
-    name: str
-    values: tuple[str, ...]
-    gaps: bool
-    allow_unseen: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the features, such as "island=Biscoe"."""
-        return tuple(f"{self.name}={value}" for value in self.values)
-
-    def features(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The features (n, values), and whether a category is missing (n,)."""
-        missing, unseen = -1, -2
-        places = {None: missing} | {value: place for place, value in enumerate(self.values)}
-        found = np.array(_each(lambda cell: places.get(as_text(cell), unseen), cells))
-        if not self.allow_unseen:
-            known = f"one of the known categories {first_few(self.values)}"
-            fix = "Fix the value, or encode with allow_unseen=True: it then sets no feature."
-            _refuse(found == unseen, self.name, cells, known, fix)
-        return found[:, None] == np.arange(len(self.values)), found == missing
-
-    def inverse(self, features: np.ndarray) -> list[str | None]:
-        """The largest of features (n, values), as text; None where it is not above 1/2."""
-        places, largest = features.argmax(axis=1), features.max(axis=1)
-        return [self.values[p] if top > 0.5 else None for p, top in zip(places, largest)]
+Column = Number | Cycle | Category
 
 
 class Encoder(NamedTuple):
     """What `encode` learned of a table. Texts, numbers and truth values are all that it holds."""
 
-    columns: tuple[Number | Category, ...]
+    columns: tuple[Column, ...]
     allow_missing: bool
+    reading: Reading = Reading()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the features, such as "mass", "island=Biscoe" and "sex missing"."""
         return tuple(name for column in self.columns for name in _names(column))
+
+    def __str__(self) -> str:
+        """What each column was taken for, a line each."""
+        width = max(len(column.name) for column in self.columns)
+        gaps = {True: ", with missing values", False: ""}
+        return "\n".join(f"{column.name:{width}}  {column}{gaps[column.gaps]}" for column in self.columns)
 
     def __call__(self, table: Table) -> np.ndarray:
         """The features of a table, (n, features): a NumPy array in JAX's float.
@@ -104,10 +44,10 @@ class Encoder(NamedTuple):
         What `encode` refuses in the table it learns from is a ValueError here too, and so is a
         missing column. Columns that it did not learn are ignored.
         """
-        read = read_table(table, [column.name for column in self.columns])
+        read = read_table(table, list(dict.fromkeys(column.name for column in self.columns)))
         blocks: list[np.ndarray] = []
         for column in self.columns:
-            features, missing = column.features(read[column.name])
+            features, missing = column.features(read[column.name], self.reading)
             if not self.allow_missing:
                 _refuse_missing(column.name, read[column.name], missing)
             blocks += [features, missing[:, None]] if column.gaps else [features]
@@ -116,7 +56,8 @@ class Encoder(NamedTuple):
     def inverse(self, x: chex.Array) -> dict[str, list[float | str | None]]:
         """Features (n, features) back to columns: None where a value was missing or unseen.
 
-        Where a column had no gaps when learned, a missing number comes back as the mean.
+        Where a column had no gaps when learned, a missing number comes back as the mean. Dates come back
+        as days since 1970-01-01, and what is a cycle alone as a number in its first period.
         """
         x = np.asarray(x, np.float64)
         widths = [len(_names(column)) for column in self.columns]
@@ -126,7 +67,8 @@ class Encoder(NamedTuple):
         for column, block in zip(self.columns, np.split(x, np.cumsum(widths)[:-1], axis=1)):
             values = column.inverse(block[:, : len(column.names)])
             missing = block[:, -1] > 0.5 if column.gaps else np.zeros(len(x), bool)
-            table[column.name] = [None if m else value for m, value in zip(missing, values)]
+            found = [None if m else value for m, value in zip(missing, values)]
+            table.setdefault(column.name, found)
         return table
 
 
@@ -135,98 +77,149 @@ def encode(
     *,
     columns: Iterable[str] | None = None,
     categories: Iterable[str] = (),
+    dates: Iterable[str] = (),
+    cyclic: Mapping[str, float | Iterable[float]] | None = None,
+    missing: Iterable[str] = MISSING,
+    decimal: str = ".",
+    thousands: str = "",
+    units: Iterable[str] = (),
+    max_categories: int = 1000,
     allow_missing: bool = True,
     allow_unseen: bool = False,
 ) -> Encoder:
     """The Encoder of a table: numbers are standardized, each category becomes a feature of its own.
 
     A table is rows as dicts (csv.DictReader too), a dict or pandas table of columns, or a dict of
-    single values, which is one row. Its `columns`, or all of them, are read in that order.
+    single values, which is one row. Its `columns`, or all of them, are read in that order. Printed, the
+    encoder says what it took each column for.
 
     A column is of numbers if all of its values read as finite ones (" 3.5 " does, True does not)
     and `categories` does not name it; else of categories, which are compared as stripped text, so
     that 2, 2.0 and "2" are one. If half of the values are numbers and some are not, that is a
-    ValueError: fix those, or name the column in `categories`. So are columns whose texts look like
-    numbers in another notation, dates or ids.
+    ValueError, and so are columns whose texts look like numbers in another notation, dates or ids, and more
+    than `max_categories`. Numbers as texts are written with `decimal` and `thousands` marks, and with `units`
+    such as ("€", "kg") before or behind. `dates` are columns of dates, times or durations: days since
+    1970-01-01, in UTC where they have a zone, are their numbers. `cyclic` gives the period, or several, of
+    columns of numbers or dates (in days), {"hour": 24, "sold": (7, 365.2425)}: their features are sin 2πx/P
+    and cos 2πx/P, so that 23 h is near to 0 h. A date stays a number too if `dates` names it.
 
-    None, NaN, pandas' NA and the texts of fnn.data.columns.MISSING are missing values: a number then
-    becomes the mean of this table, a category sets no feature, and a column with gaps in this
-    table gets one more feature that is 1 where the value is missing. Without `allow_missing` they
-    are a ValueError. A category that this table does not have is one unless `allow_unseen`.
+    None, NaN, pandas' NA and the texts in `missing` (by default those of pandas but "None") are
+    missing values: a number then becomes the mean of this table, a category sets no feature, and a column
+    with gaps in this table gets one more feature that is 1 where the value is missing. Without
+    `allow_missing` they are a ValueError. A category that this table does not have is one unless
+    `allow_unseen`.
 
     >>> birds = encode({"mass": [3.0, "5", 4], "sex": ["f", "m", None]})
+    >>> print(birds)
+    mass  number    mean 4, standard deviation 0.816497
+    sex   category  2: 'f', 'm', with missing values
     >>> birds.names
     ('mass', 'sex=f', 'sex=m', 'sex missing')
     >>> birds({"mass": 4, "sex": "m"}).tolist()
     [[0.0, 0.0, 1.0, 0.0]]
     """
     read = read_table(table, None if columns is None else as_list("columns", columns, NAMES))
-    chosen = as_list("categories", categories, NAMES)
-    refuse_names(chosen)
-    for name in chosen:
-        if name not in read:
-            raise ValueError(f"encode: categories names {name!r}, no column of {first_few(read)}.")
-    learned = [_learn(n, cells, n in chosen, allow_unseen) for n, cells in read.items()]
+    chosen, days = _chosen("categories", categories, read), _chosen("dates", dates, read)
+    periods = _periods(cyclic or {}, read)
+    most = check_whole("encode", "max_categories", max_categories)
+    reading = _reading(missing, decimal, thousands, units)
+    cycles = [name for name in periods if name not in days and not _is_numeric(name, read[name], reading)]
+    reading = reading._replace(dates=(*days, *cycles))
+    learned: list[Column] = []
+    for name, cells in read.items():
+        if name in periods:
+            learned.append(_learn_cycle(name, cells, periods[name], reading))
+        if name not in periods or name in days:
+            found = _learn(name, cells, name in chosen, allow_unseen, reading)
+            _check_few(found, most)
+            learned.append(found._replace(gaps=found.gaps and name not in periods))
     for column in learned:
         if column.gaps and not allow_missing:
             cells = read[column.name]
-            _refuse_missing(column.name, cells, np.isnan(_numbers(cells)))
-    encoder = Encoder(tuple(learned), allow_missing)
+            _refuse_missing(column.name, cells, np.isnan(numbers_of(column.name, cells, reading)))
+    encoder = Encoder(tuple(learned), allow_missing, reading)
     refuse_twice(encoder.names, "feature")
     return encoder
 
 
-def _learn(name: str, cells: np.ndarray, category: bool, allow_unseen: bool) -> Number | Category:
-    numbers = _numbers(cells)
+# The options --------------------------------------------------------------------------------------
+
+
+def _chosen(option: str, names: Iterable[str], read: Mapping[str, Any]) -> list[str]:
+    """The columns that an option names."""
+    chosen = as_list(option, names, NAMES)
+    refuse_names(chosen)
+    for name in chosen:
+        if name not in read:
+            raise ValueError(f"encode: {option} names {name!r}, no column of {first_few(read)}.")
+    return chosen
+
+
+def _periods(cyclic: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    periods = {}
+    for name in _chosen("cyclic", cyclic, read):
+        given = cyclic[name] if isinstance(cyclic[name], Iterable) else [cyclic[name]]
+        periods[name] = tuple(as_list("cyclic", given, "periods, such as {'hour': 24}"))
+        for period in periods[name]:
+            check_number("encode", f"cyclic[{name!r}]", period, ABOVE_0)
+    return periods
+
+
+def _reading(missing: Iterable[str], decimal: str, thousands: str, units: Iterable[str]) -> Reading:
+    if not (len(decimal) == 1 and len(thousands) < 2 and decimal != thousands):
+        got = Words(f"{decimal!r} and {thousands!r}")
+        raise ValueError(unexpected("encode: decimal and thousands", "two different marks", got))
+    texts = [as_list("missing", missing, "a list of texts"), as_list("units", units, "a list of texts")]
+    missing, units = (tuple(str(text).strip() for text in given) for given in texts)
+    return Reading(missing, decimal, thousands, units)
+
+
+# One column ---------------------------------------------------------------------------------------
+
+
+def _is_numeric(name: str, cells: np.ndarray, reading: Reading) -> bool:
+    return bool(np.isfinite(numbers_of(name, cells, reading)).any())
+
+
+def _learn(
+    name: str, cells: np.ndarray, category: bool, allow_unseen: bool, reading: Reading
+) -> Number | Category:
+    numbers = numbers_of(name, cells, reading)
     missing, other = np.isnan(numbers), np.isinf(numbers)
     if missing.all():
         raise ValueError(f"encode: all of column {name!r} is missing; leave it out of columns=.")
-    texts = sum(isinstance(cell, str | bool) for cell in cells[other])  # 1e999 is none
-    if category or 2 * texts > len(cells) - missing.sum():
-        values = {text for text in _each(as_text, cells) if text is not None}
+    is_date = [cells.dtype.kind in "mM" or isinstance(cell, DATES) for cell in cells]
+    fix = "Name the column in dates=, for days since 1970, or in cyclic=; or in categories=."
+    if not category and name not in reading.dates:
+        refuse_in(np.array(is_date), name, cells, "texts or numbers", fix)
+    texts = sum(isinstance(cell, (str, bool, *DATES)) for cell in cells[other])  # 1e999 is none
+    if category or (name not in reading.dates and 2 * texts > len(cells) - missing.sum()):
+        values = {text for text in each(reading.text, cells) if text is not None}
         if not category:
-            refuse_disguised(f"encode: column {name!r}", values, len(cells))
-        ordered = sorted(values, key=lambda text: (_number(text), text))  # "9", then "10", then "a"
+            refuse_disguised(f"encode: column {name!r}", values, len(cells), reading)
+        ordered = sorted(values, key=lambda text: (reading.number(text), text))  # "9", then "10", then "a"
         return Category(name, tuple(ordered), bool(missing.any()), allow_unseen)
-    _refuse_not_finite(name, cells, numbers)
-    mean, scale = standardize(numbers[~missing])
+    mean, scale = standardize(read_numbers(name, cells, reading)[~missing])
     return Number(name, float(mean), float(scale), bool(missing.any()))
 
 
-def _names(column: Number | Category) -> tuple[str, ...]:
+def _learn_cycle(name: str, cells: np.ndarray, periods: tuple[float, ...], reading: Reading) -> Cycle:
+    missing = np.isnan(read_numbers(name, cells, reading))
+    return Cycle(name, periods, bool(missing.any()))
+
+
+def _check_few(column: Column, most: int) -> None:
+    if len(column.names) > most:
+        raise ValueError(
+            f"encode: column {column.name!r} has {len(column.names)} categories, more than max_categories="
+            f"{most}, and each is a feature. Leave it out of columns=, join rare ones, or allow more."
+        )
+
+
+def _names(column: Column) -> tuple[str, ...]:
     return (*column.names, f"{column.name} missing") if column.gaps else column.names
-
-
-def _number(cell: object) -> float:
-    """A cell as a number: NaN if it is missing, infinity if it is anything but a finite number."""
-    text = as_text(cell)
-    if text is None:
-        return math.nan
-    try:
-        number = float(text.replace("_", "?"))  # Python would read 1_0 as 10
-    except ValueError:
-        return math.inf
-    return number if math.isfinite(number) else math.inf
-
-
-def _numbers(cells: np.ndarray) -> np.ndarray:
-    return np.array(_each(_number, cells)) if cells.dtype == object else cells.astype(np.float64)
-
-
-def _each(read: Callable[[object], Any], cells: np.ndarray) -> list[Any]:
-    """Every cell read; equal ones only once, but 1, 1.0 and True are not equal here."""
-    return list(map(functools.lru_cache(None, typed=True)(read), cells.tolist()))
-
-
-def _refuse(wrong: np.ndarray, name: str, cells: np.ndarray, expected: str, fix: str) -> None:
-    refuse_cells(f"encode: column {name!r}", cells, wrong, expected, fix)
-
-
-def _refuse_not_finite(name: str, cells: np.ndarray, numbers: np.ndarray) -> None:
-    fix = "Fix it, or name the column in categories=."
-    _refuse(np.isinf(numbers), name, cells, "finite numbers, as others are", fix)
 
 
 def _refuse_missing(name: str, cells: np.ndarray, missing: np.ndarray) -> None:
     fix = "Fill it in, drop the row, or encode with allow_missing=True."
-    _refuse(missing, name, cells, "no missing value", fix)
+    refuse_in(missing, name, cells, "no missing value", fix)

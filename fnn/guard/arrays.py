@@ -52,7 +52,7 @@ def as_array(value: Any, name: str) -> Any:
     return array
 
 
-DATES = (np.datetime64, np.timedelta64, datetime.date, datetime.timedelta)
+DATES = (np.datetime64, np.timedelta64, datetime.date, datetime.time, datetime.timedelta)
 
 
 FIXES: tuple[tuple[Callable[[Any], bool], str], ...] = (  # by the first entry that is no real number
@@ -60,8 +60,11 @@ FIXES: tuple[tuple[Callable[[Any], bool], str], ...] = (  # by the first entry t
     (lambda entry: hasattr(entry, "fieldnames"), "The rows of a CSV file go through fnn.encode."),
     (lambda entry: isinstance(entry, dict), "Rows as dicts go through fnn.encode; arrays go in one by one."),
     (lambda entry: isinstance(entry, Iterator), "Its rows come only once: give numpy.asarray(list(…))."),
+    (
+        lambda entry: isinstance(entry, DATES) or hasattr(entry, "to_timestamp"),
+        "fnn.encode({'when': dates}, dates=['when']) makes days of dates, periods and durations.",
+    ),
     (lambda entry: isinstance(entry, numbers.Complex), "Give its parts as columns, .real and .imag."),
-    (lambda entry: isinstance(entry, DATES), "Count days: (dates - dates[0]) / numpy.timedelta64(1, 'D')."),
     (lambda entry: True, "Columns of text go through fnn.encode, names of classes through fnn.labels."),
 )  # fmt: skip
 
@@ -79,6 +82,9 @@ def _not_numbers(value: Any, array: np.ndarray, name: str) -> TypeError:
     if place is None:
         got = f"{dtype}"
         fix = "If its entries are quantities, give .astype(float); categories go through fnn.encode."
+        fix = (
+            _fix_for(array.flat[0]) if array.dtype.kind == "m" else fix
+        )  # a duration is a whole number to NumPy
     else:
         got, fix = describe(entries[place]) + place_of(place), _fix_for(entries[place])
     return TypeError(f"{name} expected numbers, got {got} ({dtype} of shape {array.shape}). {fix}")

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.data.encoding import Category, Encoder, Number
+from fnn.data.cells import Reading
+from fnn.data.encoding import Encoder
+from fnn.data.features import Category, Cycle, Number
 from fnn.data.labels import Labels
 from fnn.data.standardize import Standardizer
 from fnn.optimizers.rule import RuleState
@@ -30,7 +32,10 @@ DEPTH = 100  # of nested containers: deeper ones would exhaust Python's stack
 LENGTH = 4000  # of a path, in characters: every leaf repeats the path of its containers
 
 
-CLASSES = (Best, Category, Encoder, Fitted, Labels, NotFinite, Number, RuleState, Standardizer, State)
+CLASSES = (
+    *(Best, Category, Cycle, Encoder, Fitted, Labels),
+    *(NotFinite, Number, Reading, RuleState, Standardizer, State),
+)
 
 
 OWN: dict[str, Any] = {f"fnn.{kind.__qualname__}": kind for kind in CLASSES}

@@ -438,7 +438,7 @@ def test_standardize_refuses(x, message):
         (np.array([[1.0, "2"]], object), "expected numbers, got '2' in row 0, column 1"),
         (np.array([1j, 2.0]), r"got 1j in row 0 \(complex128 .*\.real and \.imag"),
         (jnp.array([1j, 2.0]), r"complex64 of shape \(2,\).*\.real and \.imag"),
-        (np.array(["2020-01-01"], "M8[D]"), r"got a date in row 0 \(datetime64\[D\].* Count days"),
+        (np.array(["2020-01-01"], "M8[D]"), r"got a date in row 0 \(datetime64\[D\].* fnn.encode.*dates=.* makes days"),
     ],
 )
 def test_standardize_refuses_what_is_no_number(x, message):
@@ -625,10 +625,10 @@ def test_labels_refuse_the_gaps_of_pandas():
         ([], "expected only texts or only numbers, got no rows"),
         ([1, "a", 2], "got 2 in row 2 and 'a' in row 1"),
         ([[1], [2]], r"labels: expected one flat list or array .* got \(2, 1\)"),
-        ([[1], [2, 3]], "labels: row 0 expected text, a number, True, False or None, got a list"),
+        ([[1], [2, 3]], "labels: row 0 expected text, a number, a date, True, False or None, got a list"),
         ("cat", "got str"),
         ({"a": 1}, "got dict"),
-        (np.array(["2020-01-01"], "M8[D]"), r"got datetime64\[D\].* dates become numbers first"),
+        (np.array(["2020-01-01"], "M8[D]"), r"got a date in row 0. Make texts of dates"),
     ],
 )
 def test_labels_refuse(values, message):

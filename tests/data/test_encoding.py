@@ -1,6 +1,7 @@
 """encode: tables of numbers, categories and gaps."""
 
 import csv
+import datetime
 import decimal
 import io
 import math
@@ -9,8 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import says
 
-from fnn.data.encoding import Category, Encoder, Number, encode
+import fnn
+from fnn import labels, split
+from fnn.data.cells import MISSING
+from fnn.data.encoding import Encoder, encode
+from fnn.data.features import Category, Number
 
 PENGUINS = [
     {"island": "Biscoe", "mass": 4000.0, "sex": "male"},
@@ -306,12 +312,20 @@ def test_a_large_table_is_encoded_column_by_column():
         ({"a": [1, 2], "b": [1]}, {}, "equal length, got 'a' has 2 and 'b' has 1"),
         ({"a": [1, 2], "b": "x"}, {}, "column 'b': expected one flat list or array .* got str"),
         ({"a": np.ones((2, 3))}, {}, r"column 'a': expected one flat .* got \(2, 3\)"),
-        ({"a": np.array(["2020-01-01"], "M8[s]")}, {}, "column 'a': .* dates become numbers first"),
-        ({"a": [1, {}]}, {}, "column 'a': row 1 expected text, a number, True, False or None, got a dict"),
+        (
+            {"a": np.array(["2020-01-01"], "M8[s]")},
+            {},
+            "column 'a' expected texts or numbers, got a datetime in row 0. Name the column in dates=",
+        ),
+        (
+            {"a": [1, {}]},
+            {},
+            "column 'a': row 1 expected text, a number, a date, True, False or None, got a dict",
+        ),
         (
             [{"a": 1}, {"a": 1j}],
             {},
-            r"column 'a': row 1 expected text, a number, True, False or None, got 1j",
+            r"column 'a': row 1 expected text, a number, a date, True, False or None, got 1j",
         ),
         ([[1, 2]], {}, "row 0 of the table expected rows as dicts, as csv.DictReader.*got a list"),
         ([{"a": 1}, {"b": 1}], {}, "no column 'b' in row 0, only 'a'"),
@@ -453,3 +467,148 @@ def test_texts_that_are_hardly_categories_are_refused_unless_they_are_named_as_s
 )
 def test_texts_that_may_be_categories_are(texts):
     assert encode({"it": texts}).columns[0].values == tuple(sorted(texts))
+
+
+# --- how texts are read
+
+NOTATIONS = {  # texts, the options that read them, as the message for them says, and the numbers
+    "a decimal comma": (["1,5", "-2,25", "3"], "decimal=','", [1.5, -2.25, 3]),
+    "thousands": (["1,234.50", "12,000.00", "7,001.25"], "thousands=','", [1234.5, 12000, 7001.25]),
+    "thousands and a decimal comma": (
+        ["1.234,50", "12.000,00"],
+        "decimal=',', thousands='.'",
+        [1234.5, 12000],
+    ),
+    "thousands apart": (["1 234.5", "12 000.0", "9.5"], "thousands=' '", [1234.5, 12000, 9.5]),
+    "a currency": (["$5.20", "$ 7.00", "9 €"], "units=('$', '€')", [5.2, 7, 9]),
+    "a percentage": (["5%", "7.5 %", "12%"], "units=('%',)", [5, 7.5, 12]),
+    "a unit": (["5 kg", "7.5 kg", "-12 kg"], "units=('kg',)", [5, 7.5, -12]),
+}
+
+
+@pytest.mark.parametrize(("texts", "options", "numbers"), NOTATIONS.values(), ids=NOTATIONS)
+def test_numbers_in_another_notation_are_read_as_the_message_says(texts, options, numbers):
+    with pytest.raises(ValueError, match=says("'price' looks like numbers in another notation", options)):
+        encode({"price": texts})
+    encoder = encode({"price": texts}, **eval(f"dict({options})"))
+    np.testing.assert_array_equal(encoder({"price": texts}), encode({"price": numbers})({"price": numbers}))
+    np.testing.assert_allclose(encoder.inverse(encoder({"price": texts}))["price"], numbers, rtol=1e-4)
+
+
+def test_what_is_no_number_in_a_notation_is_none():
+    with pytest.raises(
+        ValueError, match=r"'price' expected finite numbers, as others are, got '3\.5' in row 2"
+    ):
+        encode({"price": ["1.234", "12.000", "3.5"]}, decimal=",", thousands=".")  # it would be 35
+    with pytest.raises(
+        ValueError, match="decimal and thousands expected two different marks, got ',' and ','"
+    ):
+        encode({"price": ["1,5"]}, decimal=",", thousands=",")
+
+
+def test_which_texts_mean_missing_can_be_said():
+    country = {"country": ["NA", "DE", "", "NA"]}
+    assert encode(country).names == ("country=DE", "country missing")
+    assert encode(country, missing=[""]).names == ("country=DE", "country=NA", "country missing")
+    gauge = {"depth": ["3", "?", "?", "?", "5", "?"]}
+    with pytest.raises(
+        ValueError, match=r"'depth' has numbers, and '\?' in most rows.*missing=.*categories="
+    ):
+        encode(gauge)
+    encoder = encode(gauge, missing=["?"])
+    assert encoder(gauge)[:, 1].tolist() == [0, 1, 1, 1, 0, 1]
+    assert encoder({"depth": [None, 4]})[:, 0].tolist() == [0, 0]
+
+
+def test_the_texts_for_missing_are_those_of_pandas():
+    parsers = pytest.importorskip("pandas._libs.parsers")
+    assert {*MISSING} == {*parsers.STR_NA_VALUES} - {"None"} | {"NaT"}
+
+
+def test_dates_of_any_make_are_days_since_1970():
+    day = datetime.datetime(2024, 3, 31, 18)
+    days = (day - datetime.datetime(1970, 1, 1)).total_seconds() / 86400
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    same = [day, "2024-03-31 18:00", "2024-03-31T20:00+02:00", day.replace(hour=20, tzinfo=zone)]
+    for cell in [*same, np.datetime64(day, "ns")]:
+        column = (
+            [cell, "2024-01-01", None]
+            if not isinstance(cell, np.datetime64)
+            else np.array([cell, "2024-01-01", "NaT"], "M8[s]")
+        )
+        encoder = encode({"sold": column}, dates=["sold"])
+        assert encoder.names == ("sold", "sold missing")
+        np.testing.assert_allclose(encoder.inverse(encoder({"sold": column}))["sold"][0], days, rtol=1e-6)
+        assert encoder.columns[0].mean == (days + 19723) / 2
+    assert encode({"t": ["06:00", datetime.time(18)]}, dates=["t"]).columns[0].mean == 0.5
+    assert (
+        encode({"t": [datetime.timedelta(hours=36), datetime.timedelta()]}, dates=["t"]).columns[0].mean
+        == 0.75
+    )
+    with pytest.raises(ValueError, match="dates or times as ISO 8601 writes them, got '31.3.2024' in row 1"):
+        encode({"sold": ["2024-01-01", "31.3.2024"]}, dates=["sold"])
+    with pytest.raises(
+        ValueError, match="expected texts or numbers, got a date in row 0. Name the column in dates="
+    ):
+        encode({"sold": [day.date()]})
+
+
+def test_dates_of_pandas_are_days_too():
+    pandas = pytest.importorskip("pandas")
+    times = pandas.Series(pandas.date_range("2024-03-01", periods=5, freq="31h", tz="Europe/Berlin"))
+    expected = np.array([time.timestamp() for time in times]) / 86400
+    for column in (times, times.dt.tz_convert("UTC").dt.tz_localize(None)):
+        assert encode({"t": column}, dates=["t"]).columns[0].mean == pytest.approx(expected.mean(), rel=1e-12)
+    months = pandas.Series(pandas.period_range("2024-01", periods=3, freq="M"))
+    assert encode({"t": months}, dates=["t"]).columns[0].mean == pytest.approx(19723 + (0 + 31 + 60) / 3)
+
+
+def test_a_cycle_puts_its_end_beside_its_begin():
+    hours = {"hour": [0, 6, 23, None]}
+    encoder = encode(hours, cyclic={"hour": 24})
+    assert encoder.names == ("hour sin 24", "hour cos 24", "hour missing")
+    angle = 2 * np.pi * np.array([0, 6, 23]) / 24
+    np.testing.assert_allclose(encoder(hours)[:3, :2], np.c_[np.sin(angle), np.cos(angle)], atol=1e-6)
+    assert encoder(hours)[3].tolist() == [0, 0, 1]
+    back = encoder.inverse(encoder(hours))["hour"]
+    np.testing.assert_allclose(back[1:3], [6, 23], rtol=1e-5)
+    assert back[3] is None
+    sold = {"sold": ["2024-01-01", "2024-01-08", "2024-02-01"]}
+    week = encode(sold, cyclic={"sold": (7, 365.2425)})
+    assert len(week.names) == 4 and np.allclose(*week(sold)[:2, :2], atol=1e-5)
+    assert encode(sold, cyclic={"sold": 7}, dates=["sold"]).names == ("sold sin 7", "sold cos 7", "sold")
+    with pytest.raises(ValueError, match=r"cyclic\['hour'\] expected a number, 0 < .*, got 0"):
+        encode(hours, cyclic={"hour": 0})
+
+
+def test_categories_have_a_limit():
+    codes = {"code": [f"c{i % 30}" for i in range(90)]}
+    assert len(encode(codes, max_categories=30).names) == 30
+    with pytest.raises(ValueError, match="'code' has 30 categories, more than max_categories=29"):
+        encode(codes, max_categories=29)
+
+
+def test_an_encoder_says_what_it_took_each_column_for():
+    table = {"mass": [1.0, 3.0, None], "sex": ["f", "m", "f"], "hour": [1, 2, 3]}
+    assert str(encode(table, cyclic={"hour": 24})).splitlines() == [
+        "mass  number    mean 2, standard deviation 1, with missing values",
+        "sex   category  2: 'f', 'm'",
+        "hour  cycle     of 24",
+    ]
+
+
+def test_an_encoder_with_options_is_saved_and_loaded(tmp_path):
+    table = {"price": ["1,5", "?"], "sold": ["2024-01-01", "2024-01-08"], "hour": [1, 2]}
+    encoder = encode(table, decimal=",", missing=["?"], dates=["sold"], cyclic={"hour": 24})
+    fnn.save(tmp_path / "encoder", encoder)
+    assert fnn.load(tmp_path / "encoder") == encoder
+
+
+def test_one_cell_is_read_by_one_rule():
+    cells = ["2", " 2.0", 2, 2.0, "02"]
+    assert encode({"a": cells}, categories=["a"]).names == ("a=02", "a=2")
+    assert labels(["2", " 2.0", "02"]).classes == ("02", "2")
+    (train, _), (test, _) = split(
+        jax.random.key(0), np.arange(4), np.arange(4), fraction=0.5, stratify=["2", "2.0", "b ", "b"]
+    )
+    assert {*train} & {0, 1} and {*train} & {2, 3} and len(test) == 2
