@@ -20,7 +20,8 @@ SWITCHES = {
     "disable_jit": jax.disable_jit,
     "debug_key_reuse": functools.partial(jax.debug_key_reuse, True),
     "checking_leaks": jax.checking_leaks,
-    "transfer_guard": functools.partial(jax.transfer_guard, "disallow"),  # on a GPU fit still reads its epochs
+    # On a GPU fit still reads its epochs.
+    "transfer_guard": functools.partial(jax.transfer_guard, "disallow"),
     "rank_promotion": functools.partial(jax.numpy_rank_promotion, "raise"),
     "dtype_promotion": functools.partial(jax.numpy_dtype_promotion, "strict"),
 }
@@ -42,7 +43,8 @@ def work():
     climbing = {"validation": (X, (Y + 1) % 3), "patience": 1}  # it ends before all epochs are made
     after, history = fnn.train(network, COST, RULE, state, X, Y, epochs=9, batch_size=8, **climbing)
     assert fnn.check_gradients(fnn.loss(network, COST), fitted.params, X, Y, entries=2).error < 0.02
-    if jax.config.jax_transfer_guard_host_to_device != "disallow":  # it computes op by op: each number is a transfer
+    # explain computes operation by operation, and each number of Python in one is a transfer.
+    if jax.config.jax_transfer_guard_host_to_device != "disallow":
         assert "∂c" in str(fnn.explain(network, COST, RULE, fitted.params, X, Y))
     return jax.tree.map(
         np.asarray,

@@ -119,6 +119,7 @@ MANY = 50  # different texts in more than half of the rows are hardly categories
 
 def refuse_disguised(column: str, values: Collection[str], rows: int, reading: Reading) -> None:
     """Refuse texts that look like numbers, dates or ids: as categories each would be a feature of its own."""
+    values = sorted(values)
     numbers = [value for value in values if math.isfinite(reading.number(value))]
     if len(numbers) == len(values) - 1 > 1:
         (marker,) = {*values} - {*numbers}
@@ -147,14 +148,16 @@ def _notation_of(values: Collection[str]) -> str:
     signs = (re.fullmatch(r"([€$£¥]?).*?([€$£¥%]|[A-Za-z°]*)", value) for value in values)
     units = tuple(sorted({unit for found in signs if found for unit in found.groups() if unit}))
     marks = [(".", ""), (",", ""), (".", ","), (",", "."), (".", "'"), (".", " "), (",", " ")]
-    found = []
+    found: dict[str, int] = {}
     for decimal, thousands in marks:
-        reading = Reading(decimal=decimal, thousands=thousands, units=units)
-        if 2 * sum(math.isfinite(reading.number(value)) for value in values) > len(values):
-            given = {"decimal": decimal, "thousands": thousands, "units": units}
-            changed = {name: v for name, v in given.items() if v != getattr(Reading(), name)}
-            found.append(", ".join(f"{name}={v!r}" for name, v in changed.items()))
-    return f"Give encode {' or '.join(found[:2])}" if found else "Write them as 1234.5"
+        given = {"decimal": decimal, "thousands": thousands, "units": units}
+        changed = {name: value for name, value in given.items() if value != getattr(Reading(), name)}
+        words = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        read = Reading(decimal=decimal, thousands=thousands, units=units).number
+        found[words] = sum(math.isfinite(read(value)) for value in values)
+    most = max(found.values())
+    best = [words for words, count in found.items() if count == most > 0][:2]
+    return f"Give encode {' or '.join(best)}" if best else "Write them as 1234.5"
 
 
 def days_of(cells: np.ndarray, reading: Reading) -> np.ndarray:

@@ -438,7 +438,10 @@ def test_standardize_refuses(x, message):
         (np.array([[1.0, "2"]], object), "expected numbers, got '2' in row 0, column 1"),
         (np.array([1j, 2.0]), r"got 1j in row 0 \(complex128 .*\.real and \.imag"),
         (jnp.array([1j, 2.0]), r"complex64 of shape \(2,\).*\.real and \.imag"),
-        (np.array(["2020-01-01"], "M8[D]"), r"got a date in row 0 \(datetime64\[D\].* fnn.encode.*dates=.* makes days"),
+        (
+            np.array(["2020-01-01"], "M8[D]"),
+            r"got a date in row 0 \(datetime64\[D\].* fnn.encode.*dates=.* makes days",
+        ),
     ],
 )
 def test_standardize_refuses_what_is_no_number(x, message):

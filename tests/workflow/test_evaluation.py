@@ -112,7 +112,9 @@ def test_large_targets_are_compared_before_they_are_narrowed():
     metrics = {"rmse": fnn.rmse, "mae": fnn.mae, "longest": lambda y_pred, y_true: abs(y_pred - y_true).max()}
     measures = fnn.evaluate(same, ((),), x, late, metrics)
     assert measures == pytest.approx({"rmse": 1800**0.5, "mae": 40.0, "longest": 50.0}, rel=1e-6)
-    with pytest.raises(ValueError, match=r"x, column 0, expected numbers that float32 tells apart, got 1700000020\.0"):
+    with pytest.raises(
+        ValueError, match=r"x, column 0, expected numbers that float32 tells apart, got 1700000020\.0"
+    ):
         fnn.predict(same, ((),), late)
 
 
