@@ -103,7 +103,7 @@ def encode(
     columns of numbers or dates (in days), {"hour": 24, "sold": (7, 365.2425)}: their features are sin 2πx/P
     and cos 2πx/P, so that 23 h is near to 0 h. A date stays a number too if `dates` names it.
 
-    None, NaN, pandas' NA and the texts in `missing` (by default those of pandas but "None") are
+    None, NaN, pandas' NA, the empty text and those in `missing` (by default pandas' but "None") are
     missing values: a number then becomes the mean of this table, a category sets no feature, and a column
     with gaps in this table gets one more feature that is 1 where the value is missing. Without
     `allow_missing` they are a ValueError. A category that this table does not have is one unless
@@ -171,7 +171,7 @@ def _reading(missing: Iterable[str], decimal: str, thousands: str, units: Iterab
         raise ValueError(unexpected("encode: decimal and thousands", "two different marks", got))
     texts = [as_list("missing", missing, "a list of texts"), as_list("units", units, "a list of texts")]
     missing, units = (tuple(str(text).strip() for text in given) for given in texts)
-    return Reading(missing, decimal, thousands, units)
+    return Reading(("", *missing), decimal, thousands, units)
 
 
 # One column ---------------------------------------------------------------------------------------
@@ -186,11 +186,10 @@ def _learn(
 ) -> Number | Category:
     numbers = numbers_of(name, cells, reading)
     missing, other = np.isnan(numbers), np.isinf(numbers)
-    if missing.all():
-        raise ValueError(f"encode: all of column {name!r} is missing; leave it out of columns=.")
-    is_date = [cells.dtype.kind in "mM" or isinstance(cell, DATES) for cell in cells]
-    fix = "Name the column in dates=, for days since 1970, or in cyclic=; or in categories=."
-    if not category and name not in reading.dates:
+    _refuse_nothing(name, missing)
+    if not category and name not in reading.dates and cells.dtype.kind in "mMO":
+        is_date = [isinstance(cell, (np.datetime64, np.timedelta64, *DATES)) for cell in cells]
+        fix = "Name the column in dates=, for days since 1970, or in cyclic=; or in categories=."
         refuse_in(np.array(is_date), name, cells, "texts or numbers", fix)
     texts = sum(isinstance(cell, (str, bool, *DATES)) for cell in cells[other])  # 1e999 is none
     if category or (name not in reading.dates and 2 * texts > len(cells) - missing.sum()):
@@ -205,7 +204,13 @@ def _learn(
 
 def _learn_cycle(name: str, cells: np.ndarray, periods: tuple[float, ...], reading: Reading) -> Cycle:
     missing = np.isnan(read_numbers(name, cells, reading))
+    _refuse_nothing(name, missing)
     return Cycle(name, periods, bool(missing.any()))
+
+
+def _refuse_nothing(name: str, missing: np.ndarray) -> None:
+    if missing.all():
+        raise ValueError(f"encode: all of column {name!r} is missing; leave it out of columns=.")
 
 
 def _check_few(column: Column, most: int) -> None:

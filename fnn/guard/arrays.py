@@ -173,14 +173,15 @@ LEVELS = 1024  # fewer steps of JAX's float than this from the least to the larg
 
 
 def is_coarse(array: Any) -> np.ndarray:
-    """Which columns of known 64-bit numbers JAX's float would round to few levels; of others none."""
+    """Which columns of known 64-bit numbers JAX's float rounds, to few levels; of others none."""
     known = isinstance(array, np.ndarray) and array.dtype in (np.float64, np.int64) and array.ndim
     if not known or not array.size or jnp.result_type(float) == np.float64:
         return np.zeros(0, bool)
     axes = tuple(range(max(array.ndim - 1, 1)))
     low, high = (each.astype(np.float64) for each in (array.min(axes), array.max(axes)))
     step = float(jnp.finfo(jnp.result_type(float)).eps) * np.maximum(abs(low), abs(high))
-    return np.atleast_1d(high - low < LEVELS * step)
+    few = np.atleast_1d(high - low < LEVELS * step)
+    return few & (array != array.astype(jnp.result_type(float))).any() if few.any() else few
 
 
 def shape_struct(leaf: Any, *shape: int) -> jax.ShapeDtypeStruct:

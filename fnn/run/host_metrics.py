@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn.guard.arrays import shape_struct
 from fnn.network.layer import Layer
 from fnn.workflow.evaluation import forward_in_blocks, on_host
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import as_partial, on_device
-from fnn.workflow.shapes import outputs_for, shaped
+from fnn.workflow.shapes import ROWS, outputs_for, shaped
 from fnn.workflow.state import State
 
 __all__: list[str] = []
@@ -41,9 +42,7 @@ def _leaves_jax(metric: Function, predictions: Any, rest: tuple[Any, ...]) -> bo
 
 @shaped
 def _fails_in_jax(_: None, metric: Any, predictions: Any, rest: tuple[Any, ...]) -> bool:
-    # As many rows as predictions in shapes have.
-    rows = jax.tree.leaves(predictions)[0].shape[0]
-    rest = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), rest)
+    rest = jax.tree.map(lambda leaf: shape_struct(leaf, ROWS, *leaf.shape[1:]), rest)  # as predictions have
     try:
         jax.eval_shape(lambda metric, z, y, w=None: cost_of(metric, z, y, w), metric, predictions, *rest)
     except jax.errors.JAXTypeError:

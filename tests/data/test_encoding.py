@@ -509,7 +509,7 @@ def test_what_is_no_number_in_a_notation_is_none():
 def test_which_texts_mean_missing_can_be_said():
     country = {"country": ["NA", "DE", "", "NA"]}
     assert encode(country).names == ("country=DE", "country missing")
-    assert encode(country, missing=[""]).names == ("country=DE", "country=NA", "country missing")
+    assert encode(country, missing=[]).names == ("country=DE", "country=NA", "country missing")
     gauge = {"depth": ["3", "?", "?", "?", "5", "?"]}
     with pytest.raises(
         ValueError, match=r"'depth' has numbers, and '\?' in most rows.*missing=.*categories="
@@ -577,6 +577,8 @@ def test_a_cycle_puts_its_end_beside_its_begin():
     week = encode(sold, cyclic={"sold": (7, 365.2425)})
     assert len(week.names) == 4 and np.allclose(*week(sold)[:2, :2], atol=1e-5)
     assert encode(sold, cyclic={"sold": 7}, dates=["sold"]).names == ("sold sin 7", "sold cos 7", "sold")
+    with pytest.raises(ValueError, match="all of column 'hour' is missing"):
+        encode({"hour": [None, None]}, cyclic={"hour": 24})
     with pytest.raises(ValueError, match=r"cyclic\['hour'\] expected a number, 0 < .*, got 0"):
         encode(hours, cyclic={"hour": 0})
 
