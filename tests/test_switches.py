@@ -58,7 +58,11 @@ def work():
 plain = functools.cache(work)
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
+# checking_leaks traces all again, which is slow; that layers leak nothing is tested with the layers too.
+marks = {"checking_leaks": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("switch", [pytest.param(name, marks=marks.get(name, ())) for name in SWITCHES])
 def test_every_number_is_the_same_under_each_switch(switch):
     expected = plain()
     if switch == "checking_leaks":
