@@ -171,7 +171,7 @@ def _reading(missing: Iterable[str], decimal: str, thousands: str, units: Iterab
         raise ValueError(unexpected("encode: decimal and thousands", "two different marks", got))
     texts = [as_list("missing", missing, "a list of texts"), as_list("units", units, "a list of texts")]
     missing, units = (tuple(str(text).strip() for text in given) for given in texts)
-    return Reading(("", *missing), decimal, thousands, units)
+    return Reading(tuple(dict.fromkeys(("", *missing))), decimal, thousands, units)
 
 
 # One column ---------------------------------------------------------------------------------------

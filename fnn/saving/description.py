@@ -200,7 +200,8 @@ def build(node: Node, where: str, seen: dict[str, Any]) -> Any:
     if kind in STEPS:
         return parts if kind == "dict" else {"list": list, "tuple": tuple}[kind](parts.values())
     named: Any = type(seen[where]) if where in seen else OWN.get(kind)
-    if named is None or {*named._fields} != {*parts}:
+    lacks = set() if named is None else {*named._fields} - {*parts} - {*named._field_defaults}
+    if named is None or lacks or {*parts} - {*named._fields}:  # a field that came later has its default
         fix = "give like=, a tree of the same structure that has the class there."
         raise TypeError(f"{where} was saved as the NamedTuple {kind}({', '.join(parts)}); {fix}")
-    return named._make(parts[field] for field in named._fields)
+    return named(**parts)

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import io
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -614,3 +615,17 @@ def test_one_cell_is_read_by_one_rule():
         jax.random.key(0), np.arange(4), np.arange(4), fraction=0.5, stratify=["2", "2.0", "b ", "b"]
     )
     assert {*train} & {0, 1} and {*train} & {2, 3} and len(test) == 2
+
+
+def test_an_encoder_saved_before_there_were_notations_is_loaded(tmp_path, monkeypatch):
+    class Earlier(NamedTuple):
+        columns: tuple
+        allow_missing: bool
+
+    table = {"mass": [1.0, 2.0], "sex": ["f", "m"]}
+    encoder = encode(table)
+    Earlier.__qualname__ = "Encoder"
+    monkeypatch.setitem(fnn.saving.description.OWN, "fnn.Encoder", Earlier)
+    fnn.save(tmp_path / "encoder", Earlier(encoder.columns, encoder.allow_missing))
+    monkeypatch.setitem(fnn.saving.description.OWN, "fnn.Encoder", Encoder)
+    assert fnn.load(tmp_path / "encoder") == encoder
