@@ -28,11 +28,18 @@ class Reading(NamedTuple):
     dates: tuple[str, ...] = ()
 
     def text(self, cell: object) -> str | None:
-        """A cell as stripped text, "2" for 2.0 and "2.0"; None if it is missing, by itself or as a text."""
+        """A cell as stripped text, "2" for 2.0 and "2.0"; None if it is missing, by itself or as a text.
+
+        A whole number that was once a float has zeros after its decimal mark: "2.000" is 2 where that is ".",
+        and stays as it is where "." separates thousands.
+        """
         text = str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
         if is_gap(cell) or (isinstance(cell, str) and text in self.missing):
             return None
-        return WHOLE.sub(r"\1", text) if isinstance(cell, str) else text
+        if not isinstance(cell, str):
+            return text
+        whole, mark, rest = text.partition(self.decimal)
+        return whole if mark and WHOLE.fullmatch(whole) and set(rest) == {"0"} else text
 
     def number(self, cell: object) -> float:
         """A cell as a number: NaN if it is missing, infinity if it is anything but a finite number."""
@@ -86,7 +93,7 @@ def is_gap(cell: object) -> bool:
     return cell is None or (not isinstance(cell, str) and str(cell).strip() in ("nan", "<NA>", "NaT"))
 
 
-WHOLE = re.compile(r"^(-?(?:0|[1-9]\d*))\.0+$")  # a whole number that was once a float
+WHOLE = re.compile(r"-?(0|[1-9]\d*)")  # 02 is a code
 
 
 EPOCH = datetime.datetime(1970, 1, 1)

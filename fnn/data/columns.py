@@ -102,22 +102,20 @@ def flat_column(values: object, column: str) -> np.ndarray:
     """
     array = np.asarray(values, None if hasattr(values, "dtype") else object)
     if array.ndim != 1:
-        expected, got = (
-            "one flat list or array of texts or numbers",
-            f"{array.shape or type(values).__name__}",
-        )
-        fix = "A table gives its columns one by one."
-        raise ValueError(unexpected(f"{column}:", expected, Words(got), fix))
-    if array.dtype.kind in "iufmM":
+        got = Words(array.shape or type(values).__name__)
+        expected, fix = "one flat list or array of texts or numbers", "A table gives its columns one by one."
+        raise ValueError(unexpected(f"{column}:", expected, got, fix))
+    if array.dtype.kind in "iuf":
         return array
+    if array.dtype.kind in "mM":
+        return array.astype(f"{array.dtype.kind}8[us]")  # of nanoseconds tolist makes integers
     cells = [_plain(cell) for cell in array.astype(object)]
     for row, cell in enumerate(cells):
-        if isinstance(cell, (str, int, float, *DATES)) and not is_gap(cell):
-            continue
-        if not is_gap(cell):
+        if is_gap(cell):
+            cells[row] = cell if isinstance(cell, float) else None  # pandas' NA, NaT
+        elif not isinstance(cell, (str, int, float, *DATES)):
             expected = "text, a number, a date, True, False or None"
             raise ValueError(unexpected(f"{column}: row {row}", expected, cell))
-        cells[row] = None if not isinstance(cell, float) else cell  # pandas' NA, NaT
     floats = {*map(type, cells)} == {float}
     return np.fromiter(cells, float if floats else object, len(cells))
 

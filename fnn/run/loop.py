@@ -55,11 +55,12 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What happens to a run, and who watches it: `one_by_one`, an epoch a call.
+    """What happens to a run, and who watches it.
 
     `train(state, epochs)` is the compiled call: it returns the state after them, their history, and whether
-    all is finite. `end` is the epoch at which the run ends. `keep` writes a checkpoint, after each `every`
-    epochs. `find` says where the epoch after a state goes bad.
+    all is finite; where the run is made `one_by_one`, each call makes one epoch. `end` is the epoch at which
+    the run ends. `keep` writes a checkpoint, after each `every` epochs. `find` says where the epoch after a
+    state goes bad.
     """
 
     train: Train

@@ -145,7 +145,7 @@ def _value(
     where: str, metric: Callable[..., Any], predictions: Any, y: Any, options: dict[str, Any]
 ) -> float | np.ndarray:
     try:
-        return as_number(where, _measure(*on_device((Partial(metric), predictions, y, options))))
+        return _as_number(where, _measure(*on_device((Partial(metric), predictions, y, options))))
     except (TypeError, IndexError):  # not a function of JAX: it computes with NumPy, or returns no numbers
         return on_host(where, metric, predictions, y, options)
 
@@ -156,7 +156,7 @@ def on_host(
     """What a metric that is no function of JAX, such as scikit-learn's, makes of NumPy arrays."""
     z, y, options = jax.tree.map(np.asarray, (predictions, y, options))
     try:
-        return as_number(where, call_in_order(metric, z, y, **options))
+        return _as_number(where, call_in_order(metric, z, y, **options))
     except Exception as error:
         error.add_note(
             f"This came up in {where}, {name_of(metric)}, called with outputs of {shapes(z)} and "
@@ -181,7 +181,7 @@ def _is_numbers(value: Any) -> bool:
     return bool(leaves) and not isinstance(value, Mapping) and not set(kinds) - set("biufcV")
 
 
-def as_number(where: str, value: Any) -> float | np.ndarray:
+def _as_number(where: str, value: Any) -> float | np.ndarray:
     """What a metric returned, as a float or an array."""
     if not _is_numbers(value) or (np.ndim(value) == 0 and np.iscomplexobj(value)):
         fix = "Does it return what it computes?"

@@ -631,7 +631,8 @@ def test_labels_refuse_the_gaps_of_pandas():
         ([[1], [2, 3]], "labels: row 0 expected text, a number, a date, True, False or None, got a list"),
         ("cat", "got str"),
         ({"a": 1}, "got dict"),
-        (np.array(["2020-01-01"], "M8[D]"), r"got a date in row 0. Make texts of dates"),
+        (np.array(["2020-01-01"], "M8[D]"), r"got a datetime in row 0. Make texts of dates"),
+        (np.array(["2020-01-01"], "M8[ns]"), r"got a datetime in row 0. Make texts of dates"),
     ],
 )
 def test_labels_refuse(values, message):

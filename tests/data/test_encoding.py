@@ -501,6 +501,13 @@ def test_what_is_no_number_in_a_notation_is_none():
         ValueError, match=r"'price' expected finite numbers, as others are, got '3\.5' in row 2"
     ):
         encode({"price": ["1.234", "12.000", "3.5"]}, decimal=",", thousands=".")  # it would be 35
+    round_ones = {"price": ["12.000", "1.234", "7,0"]}
+    encoder = encode(round_ones, decimal=",", thousands=".")
+    np.testing.assert_allclose(encoder.inverse(encoder(round_ones))["price"], [12000, 1234, 7], rtol=1e-4)
+    assert encode({"size": ["2,0", "2", "02"]}, decimal=",", categories=["size"]).names == (
+        "size=02",
+        "size=2",
+    )
     with pytest.raises(
         ValueError, match="decimal and thousands expected two different marks, got ',' and ','"
     ):
