@@ -82,9 +82,8 @@ def _not_numbers(value: Any, array: np.ndarray, name: str) -> TypeError:
     if place is None:
         got = f"{dtype}"
         fix = "If its entries are quantities, give .astype(float); categories go through fnn.encode."
-        fix = (
-            _fix_for(array.flat[0]) if array.dtype.kind == "m" else fix
-        )  # a duration is a whole number to NumPy
+        if array.dtype.kind == "m":  # a duration, which is a whole number to NumPy
+            fix = _fix_for(array.flat[0])
     else:
         got, fix = describe(entries[place]) + place_of(place), _fix_for(entries[place])
     return TypeError(f"{name} expected numbers, got {got} ({dtype} of shape {array.shape}). {fix}")
@@ -180,7 +179,8 @@ def is_coarse(array: Any) -> np.ndarray:
     axes = tuple(range(max(array.ndim - 1, 1)))
     low, high = (each.astype(np.float64) for each in (array.min(axes), array.max(axes)))
     step = float(jnp.finfo(jnp.result_type(float)).eps) * np.maximum(abs(low), abs(high))
-    few = np.atleast_1d(high - low < LEVELS * step)
+    with np.errstate(invalid="ignore"):  # of infinity
+        few = np.atleast_1d(high - low < LEVELS * step)
     return few & (array != array.astype(jnp.result_type(float))).any() if few.any() else few
 
 

@@ -105,7 +105,7 @@ def start(
     check_key("start", key)
     if params is not None:
         check_params("start", params)
-    if not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x)):
+    if not all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(x)):  # a list, a table
         x = as_arrays(x, "x")
     init, params = jax.device_put((Partial(optimizer.init), params))
     return _start(describe_batch(network, x), init, key, params)

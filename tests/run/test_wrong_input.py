@@ -322,6 +322,7 @@ FUNCTIONS = {
     "a metric that raises": (lambda: fit(validation=HELD, metrics={"cheese": raises}), OutOfCheeseError, "no cheese left in the shop", "metrics['cheese']", "the rows of validation="),
     "a network that does not fit, with metrics": (lambda: fit(network=fnn.serial(fnn.flatten(3)), validation=HELD, metrics={"a": fnn.accuracy}), fnn.LayerError, "flatten"),
     "times that float32 does not tell apart": (lambda: fit(x=np.c_[X, 1.7e9 + 10.0 * np.arange(40)]), ValueError, "x, column 4, expected numbers that float32 tells apart", "1700000000.0 and 1700000010.0", "fnn.standardize"),
+    "nothing but infinity": (lambda: fit(x=np.full((40, 4), np.inf)), ValueError, "x expected finite numbers, got inf in row 0, column 0", "Leave the row out", "fnn.encode"),
     "whole times": (lambda: line(y=1_700_000_000 + 10 * np.arange(40)[:, None]), ValueError, "y, column 0, expected numbers that float32 tells apart", "1700000000 and 1700000010", "fnn.standardize"),
     "a metric for one label, of several": (lambda: fit(cost=fnn.binary_cross_entropy, y=LABELS, validation=(X, LABELS), metrics={"a": fnn.accuracy}), ValueError, "accuracy: validation[1] expected probabilities that sum to 1", "row 0", "fnn.binary_accuracy"),
     "a metric without return": (lambda: fit(validation=HELD, metrics={"none": without_return}), TypeError, "metrics['none'] expected numbers", "got None", "does it return"),

@@ -515,3 +515,11 @@ def test_a_run_without_a_rule_is_refused():
     for rule in (fnn.clip_by_global_norm(1.0), fnn.chain(fnn.weight_decay(0.1))):
         with refused("a rule with a learning rate", "uphill"):
             fnn.fit(PLAIN, COST, rule, X, Y, key=jax.random.key(0), epochs=1)
+
+
+def test_a_run_starts_from_lists_and_tables_as_from_arrays():
+    pandas = pytest.importorskip("pandas")
+    start = lambda x: fnn.start(NETWORK, fnn.adam(), x, key=jax.random.key(0))
+    expected = start(jnp.asarray(X)).params
+    for x in (X.tolist(), pandas.DataFrame(X), jax.ShapeDtypeStruct(X.shape, "float32")):
+        chex.assert_trees_all_equal(start(x).params, expected)
