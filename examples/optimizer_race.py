@@ -105,7 +105,7 @@ assert max(valley["momentum"], valley["nesterov"], valley["adam"]) < valley["gra
 # ── Digits ────────────────────────────────────────────────────────────────────────────────────────
 # All rules start from the same parameters and see the same batches. With default rates, Adadelta has the
 # lowest cost after one epoch and after ten, in spite of its slow start. With the best rate of a grid for each
-# rule, the costs end closer together, and gradient descent has the highest.
+# rule, all end within a tenth of that range: the rate matters more than the rule.
 
 x, y = jnp.asarray(load_digits().data / 16), jnp.asarray(load_digits().target)
 network = fnn.serial(fnn.dense(32), jax.nn.relu, fnn.dense(10))
@@ -129,7 +129,7 @@ for name, *costs, rate in zip(NAMES, bare, best, rates):
     print(f"  {name:31}{''.join(f'{c[0]:12.2f} → {c[-1]:.3f}' for c in costs)} ({rate:.2g})")
 
 assert NAMES[bare[:, 0].argmin()] == NAMES[bare[:, -1].argmin()] == "adadelta"
-assert NAMES[best[:, -1].argmax()] == "gradient_descent" and np.ptp(best[:, -1]) < np.ptp(bare[:, -1])
+assert best[:, -1].max() < 0.1 and np.ptp(best[:, -1]) < np.ptp(bare[:, -1]) / 10
 
 # ── A picture ─────────────────────────────────────────────────────────────────────────────────────
 # The first 40 steps in the rotated ravine, one panel for each rule. Vermilion, from the Okabe–Ito palette, is

@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn.initializers import he_normal
+from jax.nn.initializers import lecun_normal
 from sklearn.datasets import load_digits
 
 import fnn
@@ -21,7 +21,7 @@ import fnn
 
 def init(key, *sizes):
     layers = zip(jax.random.split(key, len(sizes) - 1), sizes, sizes[1:])
-    params = [(he_normal()(k, (m, n)), jnp.zeros(n)) for k, m, n in layers]
+    params = [(lecun_normal()(k, (m, n)), jnp.zeros(n)) for k, m, n in layers]
     zeros = jax.tree.map(jnp.zeros_like, params)
     return params, zeros, zeros, 1
 

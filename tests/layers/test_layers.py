@@ -35,9 +35,9 @@ def test_dense_is_one_matrix_product_whatever_the_leading_axes():
     assert [step.invars[0].aval.shape for step in steps if step.primitive.name == "dot_general"] == [(60, 4)]
 
 
-def test_dense_weights_start_he_normal_cut_at_two_deviations_and_biases_at_zero():
+def test_dense_weights_start_lecun_normal_cut_at_two_deviations_and_biases_at_zero():
     params = fnn.dense(500).init(key(0), jax.ShapeDtypeStruct((32, 2000), "float32"))
-    weight, expected = np.asarray(params["weight"], np.float64), np.sqrt(2 / 2000)
+    weight, expected = np.asarray(params["weight"], np.float64), np.sqrt(1 / 2000)
     assert weight.shape == (2000, 500) and abs(weight.std() / expected - 1) < 0.02
     assert abs(weight.mean()) < 4.5 * expected / 1000
     cut = expected / 0.87962566103423978  # the normal that has this deviation once cut at two of its own

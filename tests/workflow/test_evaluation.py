@@ -268,7 +268,8 @@ def test_what_is_right_is_taken():
     shown = put(Y, slice(0, 3), -100)
     weights = put(np.ones(70), slice(0, 3), 0)
     measured = fnn.evaluate(NETWORK, PARAMS, X, shown, {"accuracy": fnn.accuracy}, weights)
-    assert measured == fnn.evaluate(NETWORK, PARAMS, X[3:], Y[3:], {"accuracy": fnn.accuracy})
+    without = fnn.evaluate(NETWORK, PARAMS, X[3:], Y[3:], {"accuracy": fnn.accuracy})
+    assert measured == pytest.approx(without, rel=3e-7)  # float32 rounds two sums of 67 shares
     masked = fnn.evaluate(NETWORK, PARAMS, X, Y, {"first": lambda p, t: (p[t == 0] > 0).mean()})
     assert 0 <= masked["first"] <= 1
     whole = jax.tree.map(lambda a: a.astype(int), PARAMS)
