@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.guard.arrays import row_count
 from fnn.guard.words import name_of
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
@@ -35,12 +36,12 @@ def find(setting: Setting, state: State) -> NotFinite:
     """What goes bad first in the epoch after `state`, which is finite itself."""
     begin, again = (state._replace(key=jax.random.clone(state.key)) for _ in range(2))  # the same numbers
     place, state = _before_the_first_bad_step(setting, again)
-    batches = make_batches(begin, (setting.x, setting.y, setting.sample_weight), setting.batch_size)
-    size = batches.size if place < batches.whole else batches.left
+    n = row_count(x=setting.x)
+    whole = min(setting.batch_size, n)
+    size = min(whole, n - int(place) * whole)  # of the batch at this place; 0 after the last
     suspects = _bad_validation(setting, state.params)
     if size:
-        batch, key = batches.batch(int(place), size)
-        suspects = _suspects(setting, state, batch, key)
+        suspects = _suspects(setting, state, *_batch_at(setting, begin, place, size))
     try:
         suspect = next(suspects, UNSEEN)
     except Exception as error:  # of the user's functions, which ran so far: the run is not lost for it
@@ -49,6 +50,12 @@ def find(setting: Setting, state: State) -> NotFinite:
 
 
 UNSEEN = Suspect("cost", "the whole epoch", "though no step made alone shows it: it depends on rounding")
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _batch_at(setting: Setting, state: State, place: jax.Array, size: int) -> tuple[Any, chex.PRNGKey]:
+    batches = make_batches(state, (setting.x, setting.y, setting.sample_weight), setting.batch_size)
+    return batches.batch(place, size)
 
 
 @jax.jit

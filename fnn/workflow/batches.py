@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fnn.data.shuffle import Order, shuffle
 from fnn.workflow.state import State
 
 __all__: list[str] = []
@@ -29,15 +30,28 @@ def make_batches(state: State, data: chex.ArrayTree, batch_size: int) -> Batches
     """The batches of the state's next epoch, in the order that its key draws."""
     data = jax.tree.map(jnp.asarray, data)
     n = jax.tree.leaves(data)[0].shape[0]
-    shuffle_key, step_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-    order = None if n <= batch_size else jax.random.permutation(shuffle_key, n)
+    key = jax.random.fold_in(state.key, state.epoch)
+    rows = (lambda first, size: data) if n <= batch_size else _shuffled(data, shuffle(key, n), n)
 
     def batch(place: ArrayLike, size: int) -> tuple[Any, chex.PRNGKey]:
-        key = jax.random.fold_in(step_key, place)
-        if order is None:
-            return data, key
-        rows = jax.lax.dynamic_slice_in_dim(order, place * batch_size, size)
-        return jax.tree.map(lambda a: a[rows], data), key
+        return rows(place * batch_size, size), jax.random.fold_in(key, place)
 
     size = min(batch_size, n)
     return Batches(n // size, size, n % size, batch)
+
+
+def _shuffled(data: chex.ArrayTree, order: Order, n: int) -> Callable[[ArrayLike, int], Any]:
+    """(first, size) → that many rows of the shuffled data.
+
+    Many narrow rows are copied in their order once an epoch, which uses all cores, and read in a row; others
+    are taken where they lie. Measured on CPU for 1 to 784 numbers a row and 10³ to 2·10⁶ rows.
+    """
+
+    def take(rows: jax.Array) -> Any:
+        return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+
+    row_bytes = sum(leaf.nbytes // n for leaf in jax.tree.leaves(data))
+    if n < 8192 or row_bytes > 256:
+        return lambda first, size: take(order(first + jnp.arange(size)))
+    shuffled = take(order(jnp.arange(n)))
+    return lambda first, size: jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, size), shuffled)

@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
+from fnn.data.shuffle import shuffle
 from fnn.run.arguments import check_course, check_start
 from fnn.run.fit import read_setting
 from fnn.run.rehearsal import rehearse
@@ -49,12 +50,12 @@ def by_hand(network, batch_size):
 
     def run(state, x, y, epochs):
         def turn(state, place, order, key, size):
-            rows = jax.lax.dynamic_slice_in_dim(order, place * batch_size, size)
+            rows = order(place * batch_size + jnp.arange(size))
             return fnn.step(network, COST, RULE, state, x[rows], y[rows], jax.random.fold_in(key, place))[0]
 
         def epoch(_, state):
-            shuffle, key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-            order, whole = jax.random.permutation(shuffle, len(x)), len(x) // batch_size
+            key = jax.random.fold_in(state.key, state.epoch)
+            order, whole = shuffle(key, len(x)), len(x) // batch_size
             one = lambda state, place: (turn(state, place, order, key, batch_size), None)
             state, _ = jax.lax.scan(one, state, jnp.arange(whole))
             if len(x) % batch_size:
