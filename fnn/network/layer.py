@@ -12,6 +12,7 @@ from fnn.guard.arrays import shape_struct
 from fnn.guard.numbers import is_key
 from fnn.guard.words import describe, shapes, unexpected
 from fnn.network.pickling import from_names, to_names
+from fnn.network.programs import compile_recent
 
 __all__ = ["Layer", "LayerError", "layer"]
 
@@ -181,7 +182,7 @@ def _initialise(init: Forward, key: chex.PRNGKey, x: chex.ArrayTree) -> chex.Arr
 
 
 # Op by op, initialisation took 1.2 s of a 3 s first run: compiled, it takes 0.2 s.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compile_recent(static_argnums=(0, 1, 2))
 def _compiled_init(init: Any, structure: Any, leaves: tuple[Any, ...], key: chex.PRNGKey) -> Any:
     return init(key, jax.tree.unflatten(structure, leaves))
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from fnn.network.parameters import trained
+from fnn.network.programs import compile_recent
 from fnn.run.hyperparameters import hyperparameters
 from fnn.workflow.setting import Setting, on_device
 from fnn.workflow.state import Batch, State, describe_batch, first_state, with_best
@@ -53,7 +54,8 @@ def _start(batch: Batch, init: Partial, key: chex.PRNGKey, params: Any) -> State
 
 # It runs once: compiled lightly, it is ready in 0.2 s instead of 0.5. (Never do so in a function that a
 # user may trace: jit with compiler options raises under jit, grad and scan.)
-_compiled_start = jax.jit(_start, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
+_lightly = {"xla_backend_optimization_level": 1}
+_compiled_start = compile_recent(static_argnums=(0,), compiler_options=_lightly)(_start)
 
 
 def make_strong(state: State) -> State:

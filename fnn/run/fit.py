@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from fnn.guard.numbers import check_whole
 from fnn.network.layer import Layer
+from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
 from fnn.run.arguments import check_cost, check_course, check_known, check_start, check_state
 from fnn.run.begin import begin, make_strong, parts_of
@@ -166,10 +167,10 @@ def _plan(
     )
 
 
-@jax.jit
+@compile_recent()
 def _train(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike
-) -> tuple[State, dict[str, jax.Array], jax.Array]:
+) -> tuple[State, dict[str, Any], jax.Array]:
     """The epochs, and whether all that came out is finite: the last epoch's cost, and the state."""
     after, history = many_epochs(setting, state, epochs, patience, CAPACITY)
     finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)

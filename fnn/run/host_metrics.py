@@ -1,6 +1,5 @@
 """Metrics that JAX cannot compile, scikit-learn's among them: measured on the host, after each epoch."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from fnn.guard.arrays import shape_struct
 from fnn.network.layer import Layer
+from fnn.network.programs import compile_recent
 from fnn.workflow.evaluation import forward_in_blocks, on_host
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import as_partial, on_device
@@ -64,4 +64,4 @@ def measure_on_host(setting: Any, hosted: Mapping[str, Function], state: State) 
     return history
 
 
-_forward = functools.partial(jax.jit, static_argnums=0)(forward_in_blocks)
+_forward = compile_recent(static_argnums=(0,))(forward_in_blocks)

@@ -12,6 +12,7 @@ from fnn.guard.arrays import row_count
 from fnn.guard.words import name_of
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
+from fnn.network.programs import compile_recent
 from fnn.network.taps import first_bad, not_finite_in
 from fnn.network.walk import layers_at
 from fnn.workflow.batches import make_batches
@@ -52,13 +53,13 @@ def find(setting: Setting, state: State) -> NotFinite:
 UNSEEN = Suspect("cost", "the whole epoch", "though no step made alone shows it: it depends on rounding")
 
 
-@functools.partial(jax.jit, static_argnums=3)
+@compile_recent(static_argnums=(3,))
 def _batch_at(setting: Setting, state: State, place: jax.Array, size: int) -> tuple[Any, chex.PRNGKey]:
     batches = make_batches(state, (setting.x, setting.y, setting.sample_weight), setting.batch_size)
     return batches.batch(place, size)
 
 
-@jax.jit
+@compile_recent()
 def _before_the_first_bad_step(setting: Setting, state: State) -> tuple[jax.Array, State]:
     """How many of the whole batches' steps are finite, and the state after them."""
     batches = make_batches(state, (setting.x, setting.y, setting.sample_weight), setting.batch_size)

@@ -42,11 +42,12 @@ def _rehearse(_: None, setting: Setting, given: Given, state: State | None) -> S
     first = functools.partial(jax.tree.map, functools.partial(_first_rows, setting.batch_size))
     batch = first((setting.x, setting.y, setting.sample_weight))
     _check_begin(setting, state, batch[0])
-    moved = jax.eval_shape(_turn, setting, state, batch)
+    turn = functools.partial(_turn)  # new, so that JAX forgets what it traced together with it
+    moved = jax.eval_shape(turn, setting, state, batch)
     check_same("after a step, state", state, moved, CARRIED, of=shape_and_type)
     if setting.validation is not None:
         with _add_note("This came up with the rows of validation=."):
-            jax.eval_shape(_measure, setting, state.params)
+            jax.eval_shape(functools.partial(_measure), setting, state.params)
     return state
 
 

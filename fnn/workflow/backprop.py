@@ -16,6 +16,7 @@ from fnn.layers import activation
 from fnn.losses import classification, regression
 from fnn.network.layer import Layer, plain_function
 from fnn.network.parameters import trained
+from fnn.network.programs import compile_recent
 from fnn.workflow.arguments import check_compares, check_network, check_slopes
 from fnn.workflow.objective import cost_of, real_number
 from fnn.workflow.rows import check_targets_of
@@ -82,7 +83,7 @@ def backprop(
     return _backprop(network, as_partial(cost), *on_device((params, x, y, sample_weight)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@compile_recent(static_argnums=(0,))
 def _backprop(network: Layer, cost: Partial, params: Any, x: Any, y: Any, sample_weight: Any) -> Backprop:
     value, delta, by_hand = cost_and_delta(cost, network.forward(params, x), y, sample_weight)
     step = step_back("network", network, params, x, delta)

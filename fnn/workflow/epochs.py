@@ -1,6 +1,5 @@
 """Epochs, compiled as one program: validation, early stopping and history inside."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from jax.typing import ArrayLike
 
 from fnn.network.layer import Layer
 from fnn.network.parameters import statistics
+from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
 from fnn.workflow.arguments import check_epochs, check_turn, check_validation
 from fnn.workflow.evaluation import forward_in_blocks
@@ -111,7 +111,7 @@ def many_epochs(
     return state, history
 
 
-@functools.partial(jax.jit, static_argnames="rows")
+@compile_recent(static_argnums=(4,))
 def _train(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike | None, rows: int
 ) -> tuple[State, dict[str, jax.Array]]:

@@ -16,6 +16,7 @@ from fnn.guard.numbers import check_finite, check_whole
 from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, shapes, unexpected
 from fnn.network.layer import Layer
+from fnn.network.programs import compile_recent
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
 from fnn.workflow.objective import call_in_order
 from fnn.workflow.rows import check_shapes, check_targets, check_weights
@@ -61,7 +62,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     return jax.device_put(jax.tree.map(lambda *ys: np.concatenate(ys)[:n], *blocks))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@compile_recent(static_argnums=(0,))
 def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
     check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
     return _row_by_row(network, params, x)
@@ -167,7 +168,7 @@ def on_host(
         raise
 
 
-@jax.jit
+@compile_recent()
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     return call_in_order(metric, predictions, y, **options)
 

@@ -16,6 +16,7 @@ from fnn.guard.numbers import check_key
 from fnn.guard.trees import check_params
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
+from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
 from fnn.workflow.arguments import check_network, check_optimizer
 
@@ -131,7 +132,7 @@ def first_state(batch: Batch, init: Callable[..., Any], key: chex.PRNGKey, param
     return State(params, init(trained(params)), run_key, jnp.zeros((), jnp.int32))
 
 
-_start = jax.jit(first_state, static_argnums=0)
+_start = compile_recent(static_argnums=(0,))(first_state)
 
 
 def with_best(state: State) -> State:

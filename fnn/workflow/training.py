@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from fnn.guard.numbers import check_key
 from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
+from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer, accepted, apply_updates
 from fnn.workflow.arguments import check_turn
 from fnn.workflow.batches import make_batches
@@ -62,7 +63,7 @@ def step(
     return _step(make_setting(network, cost, optimizer, penalty), state, batch, key)
 
 
-@jax.jit
+@compile_recent()
 def _step(
     setting: Setting, state: State, batch: tuple[Any, ...], key: chex.PRNGKey
 ) -> tuple[State, jax.Array]:
@@ -153,4 +154,4 @@ def one_epoch(setting: Setting, state: State) -> tuple[State, jax.Array]:
     return state._replace(epoch=state.epoch + 1), mean
 
 
-_epoch = jax.jit(one_epoch)
+_epoch = compile_recent()(one_epoch)

@@ -1,0 +1,65 @@
+"""Programs of functions that are gone are freed; those used last are kept."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from fnn.network.programs import KEPT, compile_recent
+
+
+def counted():
+    """A compiled function of a static number and an array, and how often it was traced."""
+    traces = []
+
+    def times(factor, x):
+        traces.append(factor)
+        return factor * x
+
+    return compile_recent(static_argnums=(0,))(times), traces
+
+
+def test_the_programs_used_last_are_kept_and_the_oldest_is_compiled_again():
+    times, traces = counted()
+    for factor in [*range(KEPT), 0, KEPT]:  # 0 is used again, so 1 is the oldest when one more comes
+        assert times(factor, jnp.float32(2)) == 2 * factor
+    assert traces == [*range(KEPT + 1)]
+    assert [times(factor, jnp.float32(3)) for factor in (0, 2)] == [0, 6] and len(traces) == KEPT + 1
+    assert times(1, jnp.float32(3)) == 3
+    assert traces[-1] == 1 and len(traces) == KEPT + 2
+
+
+def test_it_is_what_jit_makes_of_the_function():
+    times, traces = counted()
+    assert jax.vmap(lambda x: times(3, x))(jnp.arange(3.0)).tolist() == [0, 3, 6]
+    assert jax.grad(lambda x: times(3, x))(1.0) == 3
+    assert jax.jit(lambda x: times(3, x))(jnp.ones(2)).tolist() == [3, 3]
+    assert times.__name__ == "times"
+    before = len(traces)
+    assert [times(3, x).sum() for x in (jnp.ones(5), 2 * jnp.ones(5))] == [15, 30]
+    assert len(traces) == before + 1
+
+
+FITS = """
+import gc, jax, jax.numpy as jnp, fnn
+
+def memory():
+    gc.collect()
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6  # MB
+
+x, found = jnp.ones((64, 4)), {}
+for number in range(1, 39):
+    network = fnn.serial(fnn.dense(8), lambda z: jnp.tanh(z), fnn.dense(1))  # new each time
+    fnn.fit(network, fnn.mse, fnn.adam(), x, x[:, :1], key=jax.random.key(0), epochs=2)
+    found[number] = memory()
+print(found[38] - found[18])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_twenty_fits_of_new_networks_take_less_than_a_megabyte_each():
+    done = subprocess.run([sys.executable, "-c", FITS], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 20  # 11 MB each where every program is kept
