@@ -8,16 +8,16 @@ import jax
 
 __all__: list[str] = []
 
-KEPT = 16  # programs of each function: one of a small `fit` takes some 10 MB
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compile_recent(static_argnums: tuple[int, ...] = (), **options: Any) -> Callable[[Function], Function]:
-    """`jax.jit(function, …)` that keeps the programs of the 16 networks, rules and costs used last.
+def compile_recent(
+    static_argnums: tuple[int, ...] = (), kept: int = 16, **options: Any
+) -> Callable[[Function], Function]:
+    """`jax.jit(function, …)` that keeps the programs of the `kept` networks, rules and costs used last.
 
     `jax.jit` keeps thousands, each with the functions it was compiled for. A lambda in a cell of a notebook,
-    or a search over architectures, makes new ones again and again.
+    or a search over architectures, makes new ones again and again. A program of a small `fit` takes 10 MB.
 
     >>> add = compile_recent()(lambda a, b: a + b)
     >>> add(1, 2)
@@ -25,7 +25,7 @@ def compile_recent(static_argnums: tuple[int, ...] = (), **options: Any) -> Call
     """
 
     def decorate(function: Function) -> Function:
-        @functools.lru_cache(maxsize=KEPT)
+        @functools.lru_cache(maxsize=kept)
         def program(key: Hashable) -> Callable[..., Any]:
             own = functools.wraps(function)(lambda *args: function(*args))  # jit shares what has one function
             return jax.jit(own, static_argnums=static_argnums, **options)

@@ -27,6 +27,7 @@ __all__ = ["evaluate", "predict"]
 
 
 BLOCK = 1024  # rows that pass through the network at once
+SMALL = 64  # programs kept of what only predicts or measures: they are small, and an evaluation may have many
 
 
 def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_size: int = BLOCK) -> Any:
@@ -62,7 +63,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     return jax.device_put(jax.tree.map(lambda *ys: np.concatenate(ys)[:n], *blocks))
 
 
-@compile_recent(static_argnums=(0,))
+@compile_recent(static_argnums=(0,), kept=SMALL)
 def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
     check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
     return _row_by_row(network, params, x)
@@ -168,7 +169,7 @@ def on_host(
         raise
 
 
-@compile_recent()
+@compile_recent(kept=SMALL)
 def _measure(metric: Partial, predictions: Any, y: Any, options: dict[str, Any]) -> Any:
     return call_in_order(metric, predictions, y, **options)
 

@@ -5,9 +5,13 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from fnn.network.programs import KEPT, compile_recent
+import fnn
+from fnn.network.programs import compile_recent
+
+KEPT = 3
 
 
 def counted():
@@ -18,7 +22,7 @@ def counted():
         traces.append(factor)
         return factor * x
 
-    return compile_recent(static_argnums=(0,))(times), traces
+    return compile_recent(static_argnums=(0,), kept=KEPT)(times), traces
 
 
 def test_the_programs_used_last_are_kept_and_the_oldest_is_compiled_again():
@@ -40,6 +44,22 @@ def test_it_is_what_jit_makes_of_the_function():
     before = len(traces)
     assert [times(3, x).sum() for x in (jnp.ones(5), 2 * jnp.ones(5))] == [15, 30]
     assert len(traces) == before + 1
+
+
+def test_twenty_metrics_are_compiled_once_however_often_they_are_measured():
+    x, y, traces = np.ones((4, 2), np.float32), np.zeros(4, int), []
+
+    def metric(number):
+        def share(predictions, targets):
+            traces.append(number)
+            return (predictions.argmax(-1) == targets).mean() + number
+
+        return share
+
+    metrics = {str(number): metric(number) for number in range(20)}
+    network = fnn.serial(jnp.sin)
+    first, before = fnn.evaluate(network, ((),), x, y, metrics), len(traces)
+    assert fnn.evaluate(network, ((),), x, y, metrics) == first and len(traces) == before
 
 
 FITS = """
