@@ -37,7 +37,9 @@ def bijection(keys: jax.Array, n: ArrayLike, a: ArrayLike, b: ArrayLike, beyond:
     """The network of these keys, and the walks of rows ≥ n, of which there are at most `beyond`."""
     n, a, b = (jnp.asarray(number, jnp.uint32) for number in (n, a, b))
     ends = network(keys, a, b, n + jnp.arange(beyond, dtype=jnp.uint32))
-    for _ in range(beyond.bit_length()):  # where a walk ends that comes to n, n + 1, …: by 1, 2, 4, … steps
+    for _ in range(
+        beyond.bit_length()
+    ):  # ends[i], where the walk from n + i ends: followed twice as far a turn
         ends = jnp.where(ends < n, ends, ends[ends - n])
 
     def order(places: chex.Array) -> jax.Array:

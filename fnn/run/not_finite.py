@@ -38,8 +38,8 @@ def find(setting: Setting, state: State) -> NotFinite:
     begin, again = (state._replace(key=jax.random.clone(state.key)) for _ in range(2))  # the same numbers
     place, state = _before_the_first_bad_step(setting, again)
     n = row_count(x=setting.x)
-    whole = min(setting.batch_size, n)
-    size = min(whole, n - int(place) * whole)  # of the batch at this place; 0 after the last
+    most = min(setting.batch_size, n)
+    size = min(most, n - int(place) * most)  # rows of the batch at this place; 0 after the last
     suspects = _bad_validation(setting, state.params)
     if size:
         suspects = _suspects(setting, state, *_batch_at(setting, begin, place, size))
