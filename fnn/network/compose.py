@@ -7,7 +7,9 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from fnn.guard.arrays import shape_struct
 from fnn.guard.words import shapes
 from fnn.network.intern import as_layer, intern
 from fnn.network.layer import Forward, Layer, check_train_key, layer, name_errors
@@ -50,12 +52,31 @@ def as_layers(name: str, layers: tuple[Layer | Forward, ...]) -> tuple[Layer, ..
 
 
 def _serial_init(parts: tuple[Layer, ...], key: chex.PRNGKey, x: chex.ArrayTree) -> chex.ArrayTree:
-    params = []
-    for place, (part, part_key) in enumerate(zip(parts, jax.random.split(key, len(parts)))):
-        with name_errors(f"layer {place}", part, x):
-            params.append(part.init(part_key, x))
-            x = jax.eval_shape(part.forward, params[-1], x)
-    return tuple(params)
+    """The parameters of each layer; those of equal layers are drawn in a loop, which compiles once."""
+    alike: dict[Any, tuple[list[int], Any, Any]] = {}  # places of the same layer on the same shapes; x, y
+    for place, part in enumerate(parts):
+        leaves, structure = jax.tree.flatten(x)
+        described = part, structure, *(shape_struct(leaf, *leaf.shape) for leaf in leaves)
+        if described not in alike:
+            with name_errors(f"layer {place}", part, x):
+                y = jax.eval_shape(lambda k, x, part=part: part.forward(part.init(k, x), x), key, x)
+            alike[described] = [], x, y
+        places, _, x = alike[described]
+        places.append(place)
+    order = [place for places, *_ in alike.values() for place in places]
+    keys = jax.random.split(key, len(parts))[np.asarray(order)]
+    params: list[Any] = []
+    for (part, *_), (places, given, _) in alike.items():
+        params += _draw(part, given, keys[len(params) : len(params) + len(places)])
+    return tuple(own for _, own in sorted(zip(order, params), key=lambda pair: pair[0]))
+
+
+def _draw(part: Layer, x: chex.ArrayTree, keys: chex.PRNGKey) -> list[Any]:
+    """The layer's parameters for each key."""
+    if len(keys) == 1:
+        return [part.init(keys[0], x)]
+    drawn = jax.lax.map(lambda key: part.init(key, x), keys)
+    return [jax.tree.map(lambda stack, i=i: stack[i], drawn) for i in range(len(keys))]
 
 
 def serial_forward(parts: tuple[Layer, ...], params: Any, x: chex.ArrayTree) -> chex.ArrayTree:

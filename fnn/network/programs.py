@@ -12,7 +12,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compile_recent(
-    static_argnums: tuple[int, ...] = (), kept: int = 16, **options: Any
+    static_argnums: tuple[int, ...] = (),
+    kept: int = 16,
+    compiler_options: Callable[[], dict[str, Any]] | None = None,
 ) -> Callable[[Function], Function]:
     """`jax.jit(function, …)` that keeps the programs of the `kept` networks, rules and costs used last.
 
@@ -28,7 +30,8 @@ def compile_recent(
         @functools.lru_cache(maxsize=kept)
         def program(key: Hashable) -> Callable[..., Any]:
             own = functools.wraps(function)(lambda *args: function(*args))  # jit shares what has one function
-            return jax.jit(own, static_argnums=static_argnums, **options)
+            options = compiler_options and compiler_options()  # now: an import must not start a device
+            return jax.jit(own, static_argnums=static_argnums, compiler_options=options)
 
         @functools.wraps(function)
         def call(*args: Any) -> Any:

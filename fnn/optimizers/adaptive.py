@@ -8,6 +8,7 @@
 θ parameters, g gradient, α learning rate; everything is per entry.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -208,12 +209,16 @@ def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
         b2: jax.Array,
         eps: jax.Array,
         eps_root: jax.Array,
+        m_share: jax.Array,
+        v_share: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
-        t = state.step + 1
-        m_hat = m / correction(b1, t)
-        v_hat = v / correction(b2, t)
+        m_hat = m / m_share
+        v_hat = v / v_share
         return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
 
-    return for_each_array(formula, grads, state)
+    def share(b: str) -> Callable[..., jax.Array]:
+        return lambda numbers: correction(numbers[b], state.step + 1)  # 1 − βᵗ
+
+    return for_each_array(formula, grads, state, m_share=share("b1"), v_share=share("b2"))

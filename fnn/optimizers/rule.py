@@ -1,5 +1,6 @@
 """What every update rule shares: its state, its numbers, and the walk over the parameters."""
 
+import functools
 import inspect
 from collections.abc import Callable, Set
 from typing import Any, NamedTuple
@@ -88,21 +89,32 @@ def init_state(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: 
     )
 
 
-def for_each_array(formula: Callable[..., Any], grads: Any, state: RuleState) -> tuple[Any, RuleState]:
-    """Apply `formula(g, *moments, **numbers) → update, *moments` to every array of the gradients."""
+def for_each_array(
+    formula: Callable[..., Any], grads: Any, state: RuleState, **once: Callable[[dict[str, Any]], jax.Array]
+) -> tuple[Any, RuleState]:
+    """Apply `formula(g, *moments, **numbers) → update, *moments` to every array of the gradients.
+
+    `once` are more numbers for it, functions of the others: computed once a step, not for each array. The
+    formula is traced once for each shape. A deep network has many arrays, and few shapes.
+    """
     takes = inspect.signature(formula).parameters
     own = {name for name, taken in takes.items() if taken.kind is taken.KEYWORD_ONLY}
     rule = formula.__qualname__.partition("_update")[0]
-    check_rule_state(rule, state, own, moments=len(takes) - len(own) - 1)
+    check_rule_state(rule, state, own - set(once), moments=len(takes) - len(own) - 1)
     names = tuple(state.moments)
     for name in names:
         check_like("gradients", state.moments[name], grads)
+
+    @functools.cache
+    def numbers(dtype: Any) -> dict[str, jax.Array]:
+        cast = {k: v.astype(dtype) for k, v in state.hyperparameters.items()}
+        return cast | {k: compute(cast) for k, compute in once.items()}
+
     leaves, structure = jax.tree.flatten(grads)
-    results = []
+    traced_once, results = jax.jit(formula), []
     for g, *memory in zip(leaves, *(jax.tree.leaves(state.moments[name]) for name in names)):
         dtype = memory[0].dtype if memory else jnp.promote_types(g.dtype, jnp.float32)
-        numbers = {k: v.astype(dtype) for k, v in state.hyperparameters.items()}
-        results.append(formula(g.astype(dtype), *memory, **numbers))
+        results.append(traced_once(g.astype(dtype), *memory, **numbers(dtype)))
     columns = zip(*results) if results else [()] * (1 + len(names))
     updates, *moved = [jax.tree.unflatten(structure, column) for column in columns]
     return updates, state._replace(step=state.step + 1, moments=dict(zip(names, moved)))

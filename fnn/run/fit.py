@@ -19,15 +19,15 @@ from fnn.run.arguments import check_cost, check_course, check_known, check_start
 from fnn.run.begin import begin, make_strong, parts_of
 from fnn.run.host_metrics import measure_on_host, split_metrics
 from fnn.run.loop import CAPACITY, Plan, Report, Run, loop
-from fnn.run.not_finite import find
+from fnn.run.not_finite import ends_finite, find
 from fnn.run.progress import progress_bar
 from fnn.run.rehearsal import rehearse
 from fnn.saving.fingerprint import fingerprint
 from fnn.saving.folder import Folder, check_folder, check_total, keep, lock_folder, read_newest
 from fnn.workflow.arguments import check_functions
-from fnn.workflow.epochs import costs_are_finite, many_epochs
+from fnn.workflow.epochs import many_epochs
 from fnn.workflow.setting import Setting, as_partial, make_setting, read_all_rows
-from fnn.workflow.state import Fitted, State, stays_finite
+from fnn.workflow.state import Fitted, State
 
 __all__ = ["fit"]
 
@@ -149,8 +149,9 @@ def _plan(
     setting = jax.device_put(setting)  # the data once, not in each call
     most = jax.device_put(np.int32(np.iinfo(np.int32).max if patience is None else patience))
 
-    def train(state: State, epochs: np.int32) -> tuple[State, dict[str, Any], jax.Array]:
-        after, history, finite = _train(setting, state, jax.device_put(epochs), most)
+    def train(state: State, epochs: np.int32) -> tuple[State, dict[str, Any], bool]:
+        after, history = _train(setting, state, jax.device_put(epochs), most)
+        finite = ends_finite(history, state, after)
         if hosted and finite:  # else the epoch is not kept
             history |= measure_on_host(setting, hosted, after)
         return after, history, finite
@@ -170,8 +171,5 @@ def _plan(
 @compile_recent()
 def _train(
     setting: Setting, state: State, epochs: ArrayLike, patience: ArrayLike
-) -> tuple[State, dict[str, Any], jax.Array]:
-    """The epochs, and whether all that came out is finite: the last epoch's cost, and the state."""
-    after, history = many_epochs(setting, state, epochs, patience, CAPACITY)
-    finite = costs_are_finite(history, after.epoch - state.epoch) & stays_finite(state, after)
-    return after, history, finite
+) -> tuple[State, dict[str, Any]]:
+    return many_epochs(setting, state, epochs, patience, CAPACITY)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from fnn.guard.warn import warn_user
@@ -29,7 +28,7 @@ GROWTH = 8  # how much longer a call may be than the one before: a single epoch 
 PIECES = 100  # of a history, before they are joined
 
 
-Train = Callable[[State, np.int32], tuple[State, dict[str, jax.Array], jax.Array]]
+Train = Callable[[State, np.int32], tuple[State, dict[str, Any], bool]]
 
 
 class Report(NamedTuple):
@@ -129,10 +128,10 @@ def _has_ended(plan: Plan, state: State) -> bool:
 def _call(plan: Plan, run: Run, epochs: int) -> tuple[Run, bool]:
     """The run after up to `epochs` more, and whether it is finite."""
     state, history, finite = plan.train(run.state, np.int32(epochs))
-    made = int(state.epoch) - int(run.state.epoch)  # JAX waits here, and looks for Ctrl-C while it does
+    made = int(state.epoch) - int(run.state.epoch)
     piece = {name: np.asarray(rows)[:made] for name, rows in history.items()}
     pieces = run.pieces if len(run.pieces) < PIECES else (run.history,)
-    return Run(state, (*pieces, piece)), bool(finite)
+    return Run(state, (*pieces, piece)), finite
 
 
 def _last_finite(plan: Plan, run: Run, after: Run) -> Run:

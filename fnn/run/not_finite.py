@@ -1,12 +1,13 @@
 """Where a run went bad: the steps of an epoch made again, up to the first NaN or infinity."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.guard.arrays import row_count
 from fnn.guard.words import name_of
@@ -16,6 +17,7 @@ from fnn.network.programs import compile_recent
 from fnn.network.taps import first_bad, not_finite_in
 from fnn.network.walk import layers_at
 from fnn.workflow.batches import make_batches
+from fnn.workflow.epochs import COSTS
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import Setting
@@ -31,6 +33,30 @@ class Suspect(NamedTuple):
     quantity: str
     where: str
     found: str
+
+
+def ends_finite(history: Mapping[str, Any], before: State, after: State) -> bool:
+    """Whether the last epoch's costs are finite, and all of the state that was finite before.
+
+    Read by NumPy where the numbers lie on the host: a program of hundreds of arrays takes seconds to compile.
+    """
+    last = int(after.epoch) - int(before.epoch) - 1  # JAX waits here, and looks for Ctrl-C while it does
+    costs = [np.asarray(history[name])[last] for name in COSTS if name in history]
+    if last >= 0 and not np.isfinite(costs).all():
+        return False
+    old, new = (jax.tree.leaves((state.params, state.optimizer)) for state in (before, after))
+    if any(device.platform != "cpu" for leaf in new for device in leaf.devices()):
+        return bool(_stays_finite(before, after))
+    floats = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in new]
+    return all(_stays(np.asarray(o), np.asarray(n)) for o, n, is_float in zip(old, new, floats) if is_float)
+
+
+def _stays(old: np.ndarray, new: np.ndarray) -> bool:
+    is_finite = np.isfinite(new)
+    return bool(is_finite.all() or (is_finite | ~np.isfinite(old)).all())
+
+
+_stays_finite = compile_recent()(stays_finite)
 
 
 def find(setting: Setting, state: State) -> NotFinite:

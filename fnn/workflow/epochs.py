@@ -24,6 +24,9 @@ from fnn.workflow.training import one_epoch
 __all__ = ["train"]
 
 
+COSTS = ("cost", "validation_cost")  # what must be finite for a run to go on
+
+
 def train(
     network: Layer,
     cost: Function,
@@ -128,7 +131,7 @@ def costs_are_finite(history: Mapping[str, jax.Array], done: ArrayLike) -> jax.A
     the full batch.
     """
     last = jnp.maximum(done, 1) - 1
-    costs = [history[name][last] for name in ("cost", "validation_cost") if name in history]
+    costs = [history[name][last] for name in COSTS if name in history]
     return (jnp.asarray(done) == 0) | jnp.isfinite(jnp.stack(costs)).all()
 
 
