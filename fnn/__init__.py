@@ -6,7 +6,8 @@
     jax.grad(loss) ─→ grads                  loss = cost ∘ forward (+ penalty)
     grads, state, params ─ optimizer.update ─→ updates          params + updates ─→ params
     step = one turn of the wheel    epoch = scan(step)    train = epochs, compiled    fit = train, watched
-    params ─→ predict · evaluate · save · load
+    sweep = many of fit, side by side
+    params ─→ predict · ensemble · evaluate · save · load
 
 Parameters are trees of arrays, networks and optimizers pairs of pure functions, random keys explicit.
 """
@@ -37,10 +38,11 @@ from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
 from fnn.optimizers.transformations import chain, clip_by_global_norm, weight_decay
 from fnn.run.fit import fit
 from fnn.run.loop import Report
+from fnn.run.sweep import Sweep, sweep
 from fnn.saving.checkpoint import load, save
 from fnn.workflow.backprop import Backprop, backprop
 from fnn.workflow.epochs import train
-from fnn.workflow.evaluation import evaluate, predict
+from fnn.workflow.evaluation import ensemble, evaluate, predict
 from fnn.workflow.gradient_check import GradientCheck, check_gradients
 from fnn.workflow.objective import Objective, loss
 from fnn.workflow.state import Best, Fitted, NotFinite, State, start
@@ -64,6 +66,7 @@ __all__ = [
     "RuleState",
     "Standardizer",
     "State",
+    "Sweep",
     "accuracy",
     "adadelta",
     "adagrad",
@@ -79,6 +82,7 @@ __all__ = [
     "dense",
     "dropout",
     "encode",
+    "ensemble",
     "epoch",
     "evaluate",
     "exact_match",
@@ -114,6 +118,7 @@ __all__ = [
     "start",
     "step",
     "summary",
+    "sweep",
     "train",
     "trained",
     "weight_decay",

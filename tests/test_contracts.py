@@ -82,13 +82,25 @@ ARRAYS = {
     "epoch": (lambda x: fnn.epoch(NETWORK, COST, RULE, STATE, x, IDS, batch_size=4)[1], X, True),
     "train": (lambda x: fnn.train(NETWORK, COST, RULE, STATE, x, IDS, epochs=2)[1]["cost"], X, False),
     "predict": (lambda x: fnn.predict(NETWORK, PARAMS, x), X, True),
+    "ensemble": (lambda x: fnn.ensemble(NETWORK, [PARAMS, jax.tree.map(jnp.ones_like, PARAMS)], x), X, True),
     "one_hot": (lambda x: x @ jnp.ones((4, 3)) * fnn.one_hot(IDS, 3), X, True),
     "split": (lambda x: fnn.split(jax.random.key(0), x), X, True),
     "standardize": (lambda x: fnn.standardize(x)(x), X, True),
     "Standardizer": (fnn.standardize(np.asarray(X)).inverse, X, True),
 }
 # What lives on the host (text, files, loops that watch), and what is a value or an error.
-HOST = {"check_gradients", "encode", "explain", "labels", "evaluate", "fit", "save", "load", "summary"}
+HOST = {
+    "check_gradients",
+    "encode",
+    "explain",
+    "labels",
+    "evaluate",
+    "fit",
+    "save",
+    "load",
+    "summary",
+    "sweep",
+}
 VALUES = {
     "Backprop",
     "GradientCheck",
@@ -103,6 +115,7 @@ VALUES = {
     "Report",
     "RuleState",
     "State",
+    "Sweep",
 }
 
 

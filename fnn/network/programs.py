@@ -20,6 +20,7 @@ def compile_recent(
 
     `jax.jit` keeps thousands, each with the functions it was compiled for. A lambda in a cell of a notebook,
     or a search over architectures, makes new ones again and again. A program of a small `fit` takes 10 MB.
+    `.lower` is that of `jax.jit`.
 
     >>> add = compile_recent()(lambda a, b: a + b)
     >>> add(1, 2)
@@ -33,11 +34,15 @@ def compile_recent(
             options = compiler_options and compiler_options()  # now: an import must not start a device
             return jax.jit(own, static_argnums=static_argnums, compiler_options=options)
 
+        def find(*args: Any) -> Any:
+            parts = (arg if i in static_argnums else jax.tree.structure(arg) for i, arg in enumerate(args))
+            return program(tuple(parts))
+
         @functools.wraps(function)
         def call(*args: Any) -> Any:
-            parts = (arg if i in static_argnums else jax.tree.structure(arg) for i, arg in enumerate(args))
-            return program(tuple(parts))(*args)
+            return find(*args)(*args)
 
+        call.lower = lambda *args: find(*args).lower(*args)  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate

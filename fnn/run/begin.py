@@ -28,7 +28,7 @@ def begin(
     """The state before the first epoch, and an empty history."""
     if state is None:
         key, params = given  # the key as it is: a copy would hide from JAX that it was used before
-        state = _compiled_start(_first_batch(setting), jax.device_put(setting.init), key, on_device(params))
+        state = _compiled_start(first_batch(setting), jax.device_put(setting.init), key, on_device(params))
     names = ["cost"]
     if setting.validation is not None:
         state = with_best(state)
@@ -39,11 +39,12 @@ def begin(
 def shapes_of_start(setting: Setting, given: Given, state: State | None) -> State:
     """The state that a run begins from, in shapes where it is not made yet."""
     if state is None:
-        state = jax.eval_shape(functools.partial(_start, _first_batch(setting)), setting.init, *given)
+        state = jax.eval_shape(functools.partial(_start, first_batch(setting)), setting.init, *given)
     return state if setting.validation is None else jax.eval_shape(with_best, state)
 
 
-def _first_batch(setting: Setting) -> Batch:
+def first_batch(setting: Setting) -> Batch:
+    """What the first batch looks like, and for which network."""
     size = min(jax.tree.leaves(setting.x)[0].shape[0], setting.batch_size)
     return describe_batch(setting.network, setting.x, size)
 
@@ -52,14 +53,16 @@ def _start(batch: Batch, init: Partial, key: chex.PRNGKey, params: Any) -> State
     return make_strong(first_state(batch, init, key, params))
 
 
-# It runs once. (Never do so in a function that a user may trace: jit with compiler options raises there.)
-def _lightly() -> dict[str, Any]:
-    """Options that compile a start of two layers in half the time, one of 50 in a fifth, to the same bits."""
+def lightly() -> dict[str, Any]:
+    """Options for what runs once: a start of two layers compiles in half the time, to the same bits.
+
+    Never for a function that a user may trace: jit with compiler options raises under jit, grad and scan.
+    """
     emitters = {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else {}
     return {"xla_backend_optimization_level": 1, **emitters}
 
 
-_compiled_start = compile_recent(static_argnums=(0,), compiler_options=_lightly)(_start)
+_compiled_start = compile_recent(static_argnums=(0,), compiler_options=lightly)(_start)
 
 
 def make_strong(state: State) -> State:

@@ -116,7 +116,7 @@ def _calls(plan: Plan, run: Run) -> Iterator[tuple[Run, bool]]:
         made = min(size, plan.end - epoch, plan.every - epoch % plan.every)
         run, finite = _call(plan, run, made)
         if not plan.one_by_one:
-            size = _next_size(made, time.perf_counter() - clock)
+            size = next_size(made, time.perf_counter() - clock)
         yield run, finite
 
 
@@ -144,7 +144,8 @@ def _last_finite(plan: Plan, run: Run, after: Run) -> Run:
     return run
 
 
-def _next_size(size: int, seconds: float) -> int:
+def next_size(size: int, seconds: float) -> int:
+    """How many epochs the next call makes, after one of this size took so long."""
     return max(1, min(GROWTH * size, int(size * SECONDS / seconds), CAPACITY))
 
 

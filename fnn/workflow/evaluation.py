@@ -1,7 +1,7 @@
-"""What a trained network predicts, and how well: predict, evaluate."""
+"""What a trained network predicts, and how well: predict, ensemble, evaluate."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -23,7 +23,7 @@ from fnn.workflow.rows import check_shapes, check_targets, check_weights
 from fnn.workflow.setting import on_device
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
-__all__ = ["evaluate", "predict"]
+__all__ = ["ensemble", "evaluate", "predict"]
 
 
 BLOCK = 1024  # rows that pass through the network at once
@@ -96,6 +96,34 @@ def forward_in_blocks(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree,
         return y
     rest = _row_by_row(network, params, jax.tree.map(lambda a: a[whole * block :], x))
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), y, rest)
+
+
+def ensemble(
+    network: Layer, members: Sequence[Any], x: chex.ArrayTree, *, batch_size: int = BLOCK
+) -> tuple[Any, Any]:
+    """What several trained networks predict on the mean, and how far they are apart, for every row of x.
+
+        ȳ = Σᵢ ŷᵢ / m      s = √(Σᵢ (ŷᵢ − ȳ)² / (m − 1))      each (n, …), m ≥ 2 members
+
+    `members` are runs, such as `sweep.runs` of several seeds, or their parameters. The mean of classifiers is
+    that of their probabilities: `ensemble(serial(network, jax.nn.softmax), …)` with parameters (params, ()).
+    Where members disagree, rows are unlike those trained on. Lakshminarayanan et al. 2017, deep ensembles.
+
+    >>> import fnn
+    >>> times = fnn.layer(lambda key, x: jnp.ones(()), lambda scale, x: scale * x, name="times")
+    >>> mean, spread = ensemble(times, [jnp.array(1.0), jnp.array(3.0)], jnp.array([[2.0]]))
+    >>> print(mean, spread)                                             # of 2 and 6: √((2² + 2²) / 1)
+    [[4.]] [[2.828427]]
+
+    Raises ValueError for fewer than two members, and what `predict` raises.
+    """
+    if not isinstance(members, Sequence) or isinstance(members, Layer) or len(members) < 2:
+        fix = "Such as sweep.runs, or [run.params for run in runs]."
+        raise ValueError(unexpected("ensemble: members", "two runs or parameters, or more", members, fix))
+    params = [getattr(member, "params", member) for member in members]
+    each = [predict(network, own, x, batch_size=batch_size) for own in params]
+    mean = jax.tree.map(lambda *ys: jnp.stack(ys).mean(0), *each)
+    return mean, jax.tree.map(lambda *ys: jnp.stack(ys).std(0, ddof=1), *each)
 
 
 def evaluate(

@@ -50,7 +50,7 @@ def test_watching_a_run_changes_no_bit():
 
 def test_the_length_of_the_calls_changes_no_bit(monkeypatch):
     whole = fit(9)
-    monkeypatch.setattr(loop_module, "_next_size", lambda size, seconds: 4)
+    monkeypatch.setattr(loop_module, "next_size", lambda size, seconds: 4)
     same_run(fit(9), whole)
 
 
