@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from fnn.guard.numbers import is_traced
 from fnn.guard.trees import check_params, check_same
 from fnn.guard.words import describe, name_of, unexpected
 
@@ -94,8 +95,8 @@ def for_each_array(
 ) -> tuple[Any, RuleState]:
     """Apply `formula(g, *moments, **numbers) → update, *moments` to every array of the gradients.
 
-    `once` are more numbers for it, functions of the others: computed once a step, not for each array. The
-    formula is traced once for each shape. A deep network has many arrays, and few shapes.
+    `once` are more numbers for it, functions of the others: computed once a step, not for each array. In a
+    compiled step the formula is traced once a shape: a deep network has many arrays, and few shapes.
     """
     takes = inspect.signature(formula).parameters
     own = {name for name, taken in takes.items() if taken.kind is taken.KEYWORD_ONLY}
@@ -111,10 +112,10 @@ def for_each_array(
         return cast | {k: compute(cast) for k, compute in once.items()}
 
     leaves, structure = jax.tree.flatten(grads)
-    traced_once, results = jax.jit(formula), []
+    apply, results = jax.jit(formula) if is_traced(leaves) else formula, []
     for g, *memory in zip(leaves, *(jax.tree.leaves(state.moments[name]) for name in names)):
         dtype = memory[0].dtype if memory else jnp.promote_types(g.dtype, jnp.float32)
-        results.append(traced_once(g.astype(dtype), *memory, **numbers(dtype)))
+        results.append(apply(g.astype(dtype), *memory, **numbers(dtype)))
     columns = zip(*results) if results else [()] * (1 + len(names))
     updates, *moved = [jax.tree.unflatten(structure, column) for column in columns]
     return updates, state._replace(step=state.step + 1, moments=dict(zip(names, moved)))

@@ -91,11 +91,8 @@ def _names(argument: str, values: list[Any]) -> list[Names]:
 def _title(argument: str, value: Any) -> Any:
     """A value in a word: a network by its layers, a rule or a cost by its name."""
     if isinstance(value, Layer):
-        return (
-            f"{value.name}({', '.join(_title(argument, p) for p in value.parts)})"
-            if value.parts
-            else value.name
-        )
+        inside = ", ".join(_title(argument, part) for part in value.parts)
+        return f"{value.name}({inside})" if inside else value.name
     if hasattr(value, "update"):
         return name_of(value.update).removesuffix("_update")
     if callable(value):
@@ -112,6 +109,5 @@ def _numbers(value: Any) -> Names:
     places = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     short = ["/".join(part for part in place.split("/") if not part.isdigit()) for place in places]
     names = [one if short.count(one) == 1 and one else place for one, place in zip(short, places)]
-    return {
-        name: leaf if np.ndim(leaf) else np.asarray(leaf).item() for name, (_, leaf) in zip(names, leaves)
-    }
+    values = (leaf if np.ndim(leaf) else np.asarray(leaf).item() for _, leaf in leaves)
+    return dict(zip(names, values))

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.numbers import check_whole
 from fnn.guard.warn import warn_user
 from fnn.guard.words import name_of
 from fnn.run.arguments import check_cost, check_course, check_known, check_start
@@ -115,9 +116,11 @@ def sweep(
     cannot compile, and for lists of different lengths with `grid=False`.
     """
     check_course(epochs, patience, validation, metrics, None)
+    check_whole("sweep", "epochs", epochs)
     chosen = {"network": network, "cost": cost, "optimizer": optimizer, "penalty": penalty}
-    members = members_of({**chosen, "batch_size": batch_size, "key": key}, grid)
     data = (x, y), (sample_weight, validation, metrics)
+    check_known(chosen, key, data)
+    members = members_of({**chosen, "batch_size": batch_size, "key": key}, grid)
     workers = _workers()
     jobs = [_jobs(group, data, patience, workers) for group in _groups(members)]
     in_turn = [job for row in itertools.zip_longest(*jobs) for job in row if job]  # so groups compile at once
@@ -162,10 +165,10 @@ def _jobs(group: Group, data: Data, patience: int | None, workers: list[Any]) ->
     try:
         rows = x, y, batch_size, sample_weight
         read, hosted = read_setting(network, cost, optimizer, *rows, penalty, validation, metrics)
-        check_known(read, key)
         like = rehearse(read, (key, None), None)
     except Exception as error:
-        error.add_note(f"This came up in the run of the sweep with {first.names}." if first.names else "")
+        if first.names:
+            error.add_note(f"This came up in the run of the sweep with {first.names}.")
         raise
     for name, metric in hosted.items():
         raise TypeError(
@@ -196,8 +199,7 @@ def _members_at_once(count: int, workers: int, setting: Setting, like: State) ->
 
 
 def _bytes(tree: Any) -> int:
-    return sum(leaf.nbytes if hasattr(leaf, "nbytes") else leaf.size * leaf.dtype.itemsize
-               for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))  # fmt: skip
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))
 
 
 # Worked on ----------------------------------------------------------------------------------------

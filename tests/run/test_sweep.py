@@ -263,6 +263,7 @@ def test_the_table_shows_the_best_first():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
+        ({"epochs": 0}, ValueError, "sweep: epochs expected a whole number, at least 1, got 0"),
         ({"optimizer": []}, ValueError, "sweep: optimizer expected at least one in the list"),
         ({"optimizer": [fnn.adam(), fnn.adam]}, TypeError, r"sweep: optimizer expected an optimizer.*Call it: fnn.adam"),
         ({"network": [fnn.dense(1), jnp.tanh]}, TypeError, "sweep: network expected a layer"),
