@@ -50,8 +50,8 @@ table = {}
 
 # ── All weights start at zero ─────────────────────────────────────────────────────────────────────
 # Hidden units that start equal get equal gradients and stay equal, so a whole layer does the work of one
-# unit. From zero, the weights do not even move: the gradient of each layer contains the other layer's zeros
-# as a factor. Random initial weights make the units differ.
+# unit. (On some processors rounding tells them apart, late.) From zero, the weights do not even move: the
+# gradient of each layer contains the other layer's zeros as a factor. Random weights make the units differ.
 
 print("all weights start at     final cost, five seeds")
 final, weights, right = {}, {}, {}
@@ -65,8 +65,7 @@ for name, weight_init in {"0": zeros, "0.1": constant(0.1), "random numbers": RA
 table["all weights start at zero"] = right["0"], right["random numbers"]
 guessing = jnp.log(10.0)  # the cost of giving each of the ten digits a probability of 1/10
 assert jnp.all(weights["0"] == 0) and jnp.all(abs(final["0"] - guessing) < 0.01)
-assert jnp.all(weights["0.1"] == weights["0.1"][..., :1]) and weights["0.1"].max() > 0.2
-assert final["0.1"].min() > 1.5 > 0.3 > final["random numbers"].max()
+assert final["0.1"].min() > 1 > 0.3 > final["random numbers"].max()
 
 # ── The learning rate is too high ─────────────────────────────────────────────────────────────────
 # A step that is too long passes the minimum and ends at a higher cost. At a rate of 300 the cost rises more
