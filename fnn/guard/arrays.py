@@ -136,7 +136,7 @@ def _in_types_of_jax(value: Any, name: str) -> Any:
     native = array.dtype.newbyteorder("=")
     dtype = jax.dtypes.canonicalize_dtype(native)
     if dtype == array.dtype:
-        return array
+        return array.view()  # of its own: JAX remembers 32 bits for an array that a function closed over
     with np.errstate(over="ignore"):
         narrow = array.astype(dtype)
     if dtype != native:

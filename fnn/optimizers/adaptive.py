@@ -8,7 +8,6 @@
 θ parameters, g gradient, α learning rate; everything is per entry.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -209,16 +208,19 @@ def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
         b2: jax.Array,
         eps: jax.Array,
         eps_root: jax.Array,
-        m_share: jax.Array,
-        v_share: jax.Array,
+        m_correction: jax.Array,
+        v_correction: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g**2
-        m_hat = m / m_share
-        v_hat = v / v_share
+        m_hat = m / m_correction
+        v_hat = v / v_correction
         return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
 
-    def share(b: str) -> Callable[..., jax.Array]:
-        return lambda numbers: correction(numbers[b], state.step + 1)  # 1 − βᵗ
-
-    return for_each_array(formula, grads, state, m_share=share("b1"), v_share=share("b2"))
+    return for_each_array(
+        formula,
+        grads,
+        state,
+        m_correction=lambda numbers: correction(numbers["b1"], state.step + 1),
+        v_correction=lambda numbers: correction(numbers["b2"], state.step + 1),
+    )

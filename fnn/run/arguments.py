@@ -11,7 +11,7 @@ from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.metrics import classification, multilabel, regression
 from fnn.run.hyperparameters import compare_numbers
-from fnn.workflow.arguments import check_of_one, check_validation
+from fnn.workflow.arguments import check_functions, check_of_one, check_validation
 from fnn.workflow.setting import as_partial
 from fnn.workflow.state import State
 
@@ -43,24 +43,33 @@ def check_start(key: Any, params: Any, state: Any) -> None:
         check_finite("fit: params", params, BEGIN)
 
 
-def check_known(*trees: Any) -> None:
+def check_known(caller: str, *trees: Any) -> None:
     """Refuse numbers that have no values yet: the run is made on the host, between compiled calls."""
     if is_traced(trees):
         raise TypeError(
-            "fit runs on the host, and is given traced numbers here, inside jit, grad, vmap or scan: call it "
-            "outside, or train inside with fnn.start and fnn.train, which are pure."
+            f"{caller} runs on the host, and is given traced numbers here, inside jit, grad, vmap or scan: "
+            "call it outside, or train inside with fnn.start and fnn.train, which are pure."
         )
 
 
-def check_cost(cost: Any) -> None:
+def check_parts(caller: str, network: Any, cost: Any, optimizer: Any, penalty: Any, batch_size: Any) -> None:
+    """Refuse what a run cannot be made of."""
+    check_functions(caller, network, cost, optimizer, penalty)
+    _check_cost(caller, cost)
+    check_whole(caller, "batch_size", batch_size)
+
+
+def _check_cost(caller: str, cost: Any) -> None:
     """Refuse a metric in the place of a cost, and options of a cost that are out of range or not finite."""
     if cost in METRICS:
         got, name = Words(f"the metric {name_of(cost)}"), name_of(cost)
         fix = f"Give it as metrics={{{name!r}: fnn.{name}}}."
-        raise ValueError(unexpected("fit: cost", "a function to be lowered, such as fnn.mse", got, fix))
+        raise ValueError(unexpected(f"{caller}: cost", "a function to be lowered, such as fnn.mse", got, fix))
     for path, leaf in jax.tree_util.tree_leaves_with_path(as_partial(cost)):
         if isinstance(leaf, int | float | np.ndarray | jax.Array):
-            check_finite(f"fit: the option {jax.tree_util.keystr(path[1:])} of {name_of(cost)}", leaf, "")
+            check_finite(
+                f"{caller}: the option {jax.tree_util.keystr(path[1:])} of {name_of(cost)}", leaf, ""
+            )
 
 
 BEGIN = "Begin from network.init(key, x), or from parameters saved before a run went wrong."

@@ -80,7 +80,7 @@ def is_key_row(value: Any) -> bool:
 
 def _names(argument: str, values: list[Any]) -> list[Names]:
     """What tells the values of a list apart: the numbers bound to them, and what they are called."""
-    described = [{argument: _title(argument, each), **_numbers(each)} for each in values]
+    described = [{argument: _title(each), **_numbers(each)} for each in values]
     every = {name: None for names in described for name in names}  # in order
     differing = [name for name in every if len({repr(names.get(name, "")) for names in described}) > 1]
     found = [{name: names[name] for name in differing if name in names} for names in described]
@@ -88,10 +88,10 @@ def _names(argument: str, values: list[Any]) -> list[Names]:
     return [{argument: i, **names} for i, names in enumerate(found)] if alike else found
 
 
-def _title(argument: str, value: Any) -> Any:
+def _title(value: Any) -> Any:
     """A value in a word: a network by its layers, a rule or a cost by its name."""
     if isinstance(value, Layer):
-        inside = ", ".join(_title(argument, part) for part in value.parts)
+        inside = ", ".join(_title(part) for part in value.parts)
         return f"{value.name}({inside})" if inside else value.name
     if hasattr(value, "update"):
         return name_of(value.update).removesuffix("_update")

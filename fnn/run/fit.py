@@ -11,11 +11,10 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import check_whole
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
-from fnn.run.arguments import check_cost, check_course, check_known, check_start, check_state
+from fnn.run.arguments import check_course, check_known, check_parts, check_start, check_state
 from fnn.run.begin import begin, make_strong, parts_of
 from fnn.run.host_metrics import measure_on_host, split_metrics
 from fnn.run.loop import CAPACITY, Plan, Report, Run, loop
@@ -24,7 +23,6 @@ from fnn.run.progress import progress_bar
 from fnn.run.rehearsal import rehearse
 from fnn.saving.fingerprint import fingerprint
 from fnn.saving.folder import Folder, check_folder, check_total, keep, lock_folder, read_newest
-from fnn.workflow.arguments import check_functions
 from fnn.workflow.epochs import many_epochs
 from fnn.workflow.setting import Setting, as_partial, make_setting, read_all_rows
 from fnn.workflow.state import Fitted, State
@@ -83,10 +81,11 @@ def fit(
     check_course(epochs, patience, validation, metrics, on_epoch)
     check_start(key, params, state)
     check_folder(checkpoint, every)
+    check_parts("fit", network, cost, optimizer, penalty, batch_size)
     setting, hosted = read_setting(
-        network, cost, optimizer, x, y, batch_size, sample_weight, penalty, validation, metrics
+        network, cost, optimizer, penalty, batch_size, x, y, sample_weight, validation, metrics
     )
-    check_known(setting, key, params, state)
+    check_known("fit", setting, key, params, state)
     if state is not None:
         check_state(state, optimizer.init)
         state = make_strong(state)
@@ -115,18 +114,15 @@ def read_setting(
     network: Any,
     cost: Any,
     optimizer: Any,
+    penalty: Any,
+    batch_size: Any,
     x: Any,
     y: Any,
-    batch_size: Any,
     sample_weight: Any,
-    penalty: Any,
     validation: Any,
     metrics: Any,
 ) -> tuple[Setting, Mapping[str, Callable[..., Any]]]:
     """What the run computes with: functions that fit together, rows as arrays; and metrics of the host."""
-    check_functions("fit", network, cost, optimizer, penalty)
-    check_cost(cost)
-    check_whole("fit", "batch_size", batch_size)
     x, y, sample_weight, validation = read_all_rows(network, cost, x, y, sample_weight, validation, metrics)
     rest = {"batch_size": int(batch_size), "x": x, "y": y, "sample_weight": sample_weight}
     init = as_partial(optimizer.init)

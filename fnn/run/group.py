@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from fnn.network.programs import compile_recent
 from fnn.run.begin import first_batch, lightly, make_strong
 from fnn.run.loop import CAPACITY, next_size
+from fnn.run.not_finite import lost_numbers
 from fnn.workflow.epochs import COSTS, many_epochs
 from fnn.workflow.setting import Setting
 from fnn.workflow.state import Batch, State, first_state, with_best
@@ -187,11 +188,6 @@ def _costs_are_finite(history: dict[str, Any], made: np.ndarray) -> np.ndarray:
 
 
 def _stay_finite(before: State, after: State) -> np.ndarray:
-    """Which members have only numbers that are finite, or were not finite before."""
-    old, new = (jax.tree.leaves((state.params, state.optimizer)) for state in (before, after))
-    stay = [
-        (np.isfinite(np.asarray(n)) | ~np.isfinite(np.asarray(o))).reshape(len(n), -1).all(1)
-        for o, n in zip(old, new)
-        if jnp.issubdtype(n.dtype, jnp.inexact)
-    ]
-    return np.asarray(np.stack(stay).all(0))
+    """Which members have lost no number that was finite."""
+    lost = [each.reshape(len(each), -1).any(1) for each in lost_numbers(before, after)]
+    return np.asarray(~np.any(lost, axis=0))

@@ -44,16 +44,17 @@ def ends_finite(history: Mapping[str, Any], before: State, after: State) -> bool
     costs = [np.asarray(history[name])[last] for name in COSTS if name in history]
     if last >= 0 and not np.isfinite(costs).all():
         return False
-    old, new = (jax.tree.leaves((state.params, state.optimizer)) for state in (before, after))
-    if any(device.platform != "cpu" for leaf in new for device in leaf.devices()):
+    if any(device.platform != "cpu" for leaf in jax.tree.leaves(after.params) for device in leaf.devices()):
         return bool(_stays_finite(before, after))
-    floats = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in new]
-    return all(_stays(np.asarray(o), np.asarray(n)) for o, n, is_float in zip(old, new, floats) if is_float)
+    return not any(lost.any() for lost in lost_numbers(before, after))
 
 
-def _stays(old: np.ndarray, new: np.ndarray) -> bool:
-    is_finite = np.isfinite(new)
-    return bool(is_finite.all() or (is_finite | ~np.isfinite(old)).all())
+def lost_numbers(before: State, after: State) -> Iterator[np.ndarray]:
+    """For each array of floats in a state, which of its numbers were finite and are not any more."""
+    old, new = (jax.tree.leaves((state.params, state.optimizer)) for state in (before, after))
+    for was, now in zip(old, new):
+        if jnp.issubdtype(now.dtype, jnp.inexact):
+            yield np.isfinite(np.asarray(was)) & ~np.isfinite(np.asarray(now))
 
 
 _stays_finite = compile_recent()(stays_finite)

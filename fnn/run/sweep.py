@@ -14,23 +14,20 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import check_whole
+from fnn.guard.numbers import check_key, check_whole
 from fnn.guard.warn import warn_user
 from fnn.guard.words import name_of
-from fnn.run.arguments import check_cost, check_course, check_known, check_start
+from fnn.run.arguments import check_known, check_parts
 from fnn.run.choices import Member, Names, members_of
 from fnn.run.fit import read_setting
 from fnn.run.group import SHARED, Job, Result, make_jobs, run_job
 from fnn.run.rehearsal import rehearse
-from fnn.workflow.arguments import check_functions
+from fnn.workflow.arguments import check_validation
 from fnn.workflow.setting import Setting, as_partial, make_setting
 from fnn.workflow.shapes import abstract
 from fnn.workflow.state import Fitted, State
 
 __all__ = ["Sweep", "sweep"]
-
-
-Data = tuple[tuple[Any, Any], tuple[Any, Any, Any]]
 
 
 class Sweep(NamedTuple):
@@ -115,12 +112,13 @@ def sweep(
     Raises ValueError or TypeError, before anything is compiled, for what fit refuses, for a metric that JAX
     cannot compile, and for lists of different lengths with `grid=False`.
     """
-    check_course(epochs, patience, validation, metrics, None)
     check_whole("sweep", "epochs", epochs)
+    check_validation("sweep", validation, metrics, patience)
     chosen = {"network": network, "cost": cost, "optimizer": optimizer, "penalty": penalty}
-    data = (x, y), (sample_weight, validation, metrics)
-    check_known(chosen, key, data)
-    members = members_of({**chosen, "batch_size": batch_size, "key": key}, grid)
+    chosen |= {"batch_size": batch_size, "key": key}
+    data = {"x": x, "y": y, "sample_weight": sample_weight, "validation": validation, "metrics": metrics}
+    check_known("sweep", chosen, data)
+    members = members_of(chosen, grid)
     workers = _workers()
     jobs = [_jobs(group, data, patience, workers) for group in _groups(members)]
     in_turn = [job for row in itertools.zip_longest(*jobs) for job in row if job]  # so groups compile at once
@@ -147,9 +145,8 @@ def _groups(members: list[Member]) -> list[Group]:
     groups: dict[Any, Group] = {}
     for i, member in enumerate(members):
         _, network, cost, optimizer, penalty, batch_size, key = member
-        check_functions("sweep", network, cost, optimizer, penalty)
-        check_cost(cost)
-        check_start(key, None, None)
+        check_parts("sweep", network, cost, optimizer, penalty, batch_size)
+        check_key("sweep", key, "A list of them, or jax.random.split(key, 5), is a list of seeds.")
         init = as_partial(optimizer.init)
         own = make_setting(network, cost, optimizer, penalty, batch_size=batch_size, init=init)
         structure, leaves = abstract(own)
@@ -157,14 +154,12 @@ def _groups(members: list[Member]) -> list[Group]:
     return list(groups.values())
 
 
-def _jobs(group: Group, data: Data, patience: int | None, workers: list[Any]) -> Iterator[Job]:
+def _jobs(group: Group, data: dict[str, Any], patience: int | None, workers: list[Any]) -> Iterator[Job]:
     """The group's members in jobs of some; its first is tried in shapes, and its rows are read once."""
     first, _ = next(iter(group.values()))
     _, network, cost, optimizer, penalty, batch_size, key = first
-    (x, y), (sample_weight, validation, metrics) = data
     try:
-        rows = x, y, batch_size, sample_weight
-        read, hosted = read_setting(network, cost, optimizer, *rows, penalty, validation, metrics)
+        read, hosted = read_setting(network, cost, optimizer, penalty, batch_size, **data)
         like = rehearse(read, (key, None), None)
     except Exception as error:
         if first.names:
@@ -188,7 +183,7 @@ def _members_at_once(count: int, workers: int, setting: Setting, like: State) ->
     """How many members a program computes at once, so that every worker has some, and memory is bounded.
 
     On a CPU what fits a core's cache: 16 networks 2-8-1 at once take 0.9 µs a step each, one by one 4.1; of
-    networks with 20,000 parameters 4 at once are as fast as 16.
+    networks with 20,000 parameters 4 at once are as fast as 16. For accelerators the bounds are not measured.
     """
     most, room = (16, 2**22) if jax.default_backend() == "cpu" else (256, 2**30)
     shared = [getattr(setting, name) for name in SHARED]

@@ -102,7 +102,9 @@ def read_rows(state: State, **trees: Any) -> tuple[Any, ...]:
 
 def on_device(tree: Any) -> Any:
     """The tree with its NumPy arrays on the device, openly, as `jax.transfer_guard` wants it."""
-    return jax.tree.map(lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+    return jax.tree.map(  # a view: JAX remembers 32 bits for an array that a function closed over
+        lambda leaf: jax.device_put(leaf.view()) if isinstance(leaf, np.ndarray) else leaf, tree
+    )
 
 
 def _is_numeric(leaf: Any) -> bool:

@@ -1,8 +1,8 @@
 """Every comparison with other libraries, taken in turns on the same data.
 
     pip install -e ".[bench]"
-    python -m tests.benchmarks                        everything; on two cores some fifteen minutes
-    python -m tests.benchmarks training sweep         parts: training, limits, sweep, start
+    python -m tests.benchmarks                        everything; on two cores half an hour
+    python -m tests.benchmarks training sweep         parts: training, limits, sweep, start, memory
     python -m tests.benchmarks --json out.json --picture out.png
 
 Run it on a machine that does nothing else. A time is the median of repeated runs, warm and waited for; its
@@ -70,22 +70,13 @@ def in_turns(runs, repeats):
 def line(part, name, values, unit, reference=None):
     """A row of the table, printed and returned."""
     median, low, high = statistics.median(values), min(values), max(values)
-    ratio = (
-        None
-        if reference is None
-        else statistics.median(b / a for a, b in zip(reference, values, strict=True))
-    )
-    shown = "" if ratio is None else f"{ratio:8.2f} × fnn"
+    ratio, shown = None, ""
+    if reference is not None:
+        ratio = statistics.median(b / a for a, b in zip(reference, values, strict=True))
+        shown = f"{ratio:8.2f} × fnn"
     print(f"{part:34}{name:22}{median:11.4g} {unit:12}({low:.4g} … {high:.4g}){shown}", flush=True)
-    return {
-        "part": part,
-        "name": name,
-        "median": median,
-        "low": low,
-        "high": high,
-        "unit": unit,
-        "ratio": ratio,
-    }
+    row = {"part": part, "name": name, "unit": unit}
+    return row | {"median": median, "low": low, "high": high, "ratio": ratio}
 
 
 # The parts -----------------------------------------------------------------------------------------
@@ -106,20 +97,19 @@ def training(repeats):
         for name, each in steps.items():
             yield line(task.name, name, each, "µs a step", steps["fnn"])
         if task.sizes[0] == 10:
-            yield line(
-                task.name, "fnn", [us * 1e3 / min(task.batch, len(task.x)) for us in steps["fnn"]], "ns a row"
-            )
+            rows_made = task.epochs * len(task.x)
+            yield line(task.name, "fnn", [t / rows_made * 1e9 for t in times["fnn"]], "ns a row")
 
 
 def limits(repeats):
     """What the machine can do: products of matrices, copies; and how near the largest task comes."""
     task = list(tasks())[-1]
-    a = jnp.ones((task.batch, 784)), jnp.ones((784, 512)), jnp.ones((2048, 2048)), jnp.ones(2**26)
+    square, long = jnp.ones((2048, 2048)), jnp.ones(2**26)
     product = jax.jit(lambda w: jax.lax.fori_loop(0, 10, lambda i, x: x @ w * 1e-4, w))
     copy = jax.jit(lambda x: x + 1)
     runs = {
-        "matrices": lambda: jax.block_until_ready(product(a[2])),
-        "copy": lambda: jax.block_until_ready(copy(a[3])),
+        "matrices": lambda: jax.block_until_ready(product(square)),
+        "copy": lambda: jax.block_until_ready(copy(long)),
         "fnn": PEERS["fnn"](task),
     }
     times = in_turns(runs, repeats)
@@ -176,6 +166,25 @@ from sklearn.datasets import load_digits
 x, y = load_digits(return_X_y=True)
 x, y, x_test, y_test = x[:1437] / 16, y[:1437], x[1437:] / 16, y[1437:]
 """
+PARTS_OF_IMPORT = """
+import time
+clock = time.perf_counter()
+import jax, chex
+middle = time.perf_counter()
+import fnn
+print(middle - clock, time.perf_counter() - middle)
+"""
+NEW_NETWORKS = """
+import fnn, jax, jax.numpy as jnp
+def megabytes():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+x = jnp.ones((64, 8))
+for i in range(1, {fits} + 1):
+    network = fnn.serial(fnn.dense(8), lambda x: jnp.tanh(x), fnn.dense(1))
+    fnn.fit(network, fnn.mse, fnn.adam(), x, x[:, :1], key=jax.random.key(0), epochs=1)
+    if i in (10, {fits}):
+        print(megabytes())
+"""
 DEEP = """
 import time, fnn, jax, numpy as np
 x = np.ones((64, 8), "float32")
@@ -187,7 +196,7 @@ print(time.perf_counter() - clock)
 
 
 def start(repeats):
-    """Seconds of new processes: data, 50 epochs of digits, accuracy; and of the first fit of deep networks."""
+    """Seconds of new processes: imports; data, 50 epochs of digits, accuracy; the first fit of deep networks."""
     with tempfile.TemporaryDirectory() as folder:
         own = {**os.environ, "PYTHONPYCACHEPREFIX": f"{folder}/code", "PYTHONDONTWRITEBYTECODE": ""}
         warm = {**own, "JAX_COMPILATION_CACHE_DIR": f"{folder}/programs"}
@@ -203,9 +212,19 @@ def start(repeats):
         times = in_turns(runs, repeats)
         for name, each in times.items():
             yield line("a new process, digits", name, each, "s", times["fnn"])
+        imports = [process(PARTS_OF_IMPORT, own).split() for _ in range(repeats)]
+        for name, each in zip(("jax and chex", "fnn, beyond them"), zip(*imports, strict=True), strict=True):
+            yield line("import", name, list(map(float, each)), "s")
         for depth in (2, 50, 200):
             found = [float(process(DEEP.format(depth=depth), own)) for _ in range(min(repeats, 3))]
             yield line(f"first fit, {depth} layers of 8", "fnn", found, "s")
+
+
+def memory(repeats, fits=500):
+    """Megabytes of a process after ten fits of new networks, and after hundreds; on Linux, some twenty minutes."""
+    after = process(NEW_NETWORKS.format(fits=fits), os.environ).split()
+    for count, megabytes in zip((10, fits), after, strict=True):
+        yield line("memory of a process", f"{count} new networks", [float(megabytes)], "MB")
 
 
 def process(program, environment):
@@ -214,7 +233,7 @@ def process(program, environment):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-PARTS = {"training": training, "limits": limits, "sweep": sweep, "start": start}
+PARTS = {"training": training, "limits": limits, "sweep": sweep, "start": start, "memory": memory}
 
 
 # What is shown -------------------------------------------------------------------------------------

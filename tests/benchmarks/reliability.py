@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 import fnn
 from fnn.data.shuffle import shuffle
-from fnn.run.arguments import check_course, check_start
+from fnn.run.arguments import check_course, check_parts, check_start
 from fnn.run.fit import read_setting
 from fnn.run.rehearsal import rehearse
 from fnn.workflow.state import stays_finite
@@ -70,7 +70,8 @@ def by_hand(network, batch_size):
 def checks(network, x, y, batch_size, key):
     check_course(1, None, None, None, None)
     check_start(key, None, None)
-    setting, _ = read_setting(network, COST, RULE, x, y, batch_size, None, None, None, None)
+    check_parts("fit", network, COST, RULE, None, batch_size)
+    setting, _ = read_setting(network, COST, RULE, None, batch_size, x, y, None, None, None)
     rehearse(setting, (key, None), None)
 
 
@@ -107,7 +108,7 @@ def measure(name, x, y, network, batch_size, epochs, repeats):
 
 
 def finite_check(name, x, y, network, batch_size, epochs, repeats, cost=COST):
-    """`train` as fit calls it, and the same program with every look at the numbers left out."""
+    """`train` and a look at the state it returns, and the same program with every look at the numbers left out."""
     training = sys.modules["fnn.workflow.epochs"]
     looks = {name: getattr(training, name) for name in ("costs_are_finite", "still_finite")}
 

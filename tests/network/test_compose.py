@@ -68,6 +68,22 @@ def test_parameters_mirror_the_network():
     assert structure(network, {"a": X, "b": X}) == {"a": {"weight": (4, 2), "bias": (2,)}, "b": ((), ())}
 
 
+def test_each_layer_in_series_is_drawn_from_its_own_key_however_many_are_equal():
+    """Equal layers on equal shapes are drawn in one loop; between others, they keep their places."""
+    four, three = fnn.dense(4), fnn.dense(3)
+    layers = four, jnp.tanh, three, four, jnp.tanh, four, fnn.dropout(0.5), three, three
+    params = quick(fnn.serial(*layers).init)(key(7), X)
+    x = X
+    for own, part, part_key in zip(params, layers, jax.random.split(key(7), len(layers)), strict=True):
+        part = part if isinstance(part, fnn.Layer) else fnn.serial(part)
+        expected = quick(part.init)(part_key, x)
+        chex.assert_trees_all_close(own, expected if expected != ((),) else (), rtol=1e-6)  # a last bit
+        x = jax.eval_shape(part.forward, expected, x)
+    weights = [np.asarray(params[place]["weight"]) for place in (3, 5)]
+    assert weights[0].shape == (3, 4) and weights[1].shape == (4, 4)
+    assert not np.allclose(params[0]["weight"], params[5]["weight"])
+
+
 @pytest.mark.parametrize("combine", [fnn.serial, fnn.residual, fnn.parallel])
 def test_the_same_layer_in_two_places_has_two_sets_of_weights(combine):
     init = quick(combine(fnn.dense(4), fnn.dense(4)).init)

@@ -125,6 +125,24 @@ def test_a_memory_map_works(tmp_path):
     chex.assert_trees_all_equal(fit(memory_map(tmp_path)).params, fit().params)
 
 
+def test_rows_that_a_function_of_32_bits_closes_over_are_64_bits_wide_elsewhere(x64):
+    parts = fnn.serial(fnn.dense(1)), fnn.mse, fnn.adam(0.01)
+    plain = np.random.default_rng(1).normal(size=(41, 4))
+    closed = plain.copy()
+    remembers = jax.jit(lambda: jnp.asarray(closed).sum())
+    remembers()
+
+    def numbers(x):
+        y, given = x[:, :1].copy(), {"key": key(0), "epochs": 2}
+        run, best = fnn.fit(*parts, x, y, **given), fnn.sweep(*parts, x, y, **given).best
+        state, _ = fnn.train(*parts, fnn.start(*parts[::2], x, key=key(0)), x, y, epochs=2, batch_size=32)
+        measured = fnn.evaluate(parts[0], run.params, x, y, {"mse": fnn.mse})
+        return run.params, run.history, best.params, state.params, measured
+
+    with x64():
+        chex.assert_trees_all_equal(numbers(closed), numbers(plain))
+
+
 def test_a_batch_of_one_at_the_ragged_end_is_trained_on():
     assert len(X) % 8 == 1
     whole, shorter = fit(batch_size=8), fit(X[:40], Y[:40], batch_size=8)
