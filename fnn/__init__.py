@@ -18,9 +18,12 @@ from fnn.data.split import split
 from fnn.data.standardize import Standardizer, standardize
 from fnn.inspection.explain import explain
 from fnn.inspection.summary import summary
+from fnn.layers.batch_norm import batch_norm
 from fnn.layers.dense import dense
 from fnn.layers.dropout import dropout
 from fnn.layers.flatten import flatten
+from fnn.layers.learned_activation import mixture, prelu, swish
+from fnn.layers.normalization import group_norm, layer_norm, rms_norm
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
@@ -73,6 +76,7 @@ __all__ = [
     "adam",
     "apply_updates",
     "backprop",
+    "batch_norm",
     "binary_accuracy",
     "binary_cross_entropy",
     "chain",
@@ -91,13 +95,16 @@ __all__ = [
     "flatten",
     "freeze",
     "gradient_descent",
+    "group_norm",
     "huber",
     "labels",
     "layer",
+    "layer_norm",
     "load",
     "loss",
     "mae",
     "merge",
+    "mixture",
     "momentum",
     "mse",
     "nesterov",
@@ -105,9 +112,11 @@ __all__ = [
     "parallel",
     "precision",
     "predict",
+    "prelu",
     "r2_score",
     "repeat",
     "residual",
+    "rms_norm",
     "rmse",
     "rmsprop",
     "save",
@@ -119,6 +128,7 @@ __all__ = [
     "step",
     "summary",
     "sweep",
+    "swish",
     "train",
     "trained",
     "weight_decay",

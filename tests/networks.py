@@ -31,9 +31,14 @@ def described(x):
 
 
 def parameters(network, x, seed=0):
-    """A tree as init gives it for inputs like x, of normal numbers: no bias and no statistic is zero."""
+    """A tree as init gives it for inputs like x, of normal numbers: no bias is zero; no variance is negative."""
     shapes, draw = jax.eval_shape(network.init, key(0), x), np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), leaf.dtype), shapes)
+
+    def numbers(path, leaf):
+        value = draw.normal(size=leaf.shape)
+        return jnp.asarray(abs(value) if getattr(path[-1], "key", "") == "variance" else value, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(numbers, shapes)
 
 
 def weighed(y):
@@ -122,6 +127,17 @@ LAYERS = {  # how it is built, the axes of one example
     "dense": (lambda: fnn.dense(3), (4,)),
     "flatten": (lambda: fnn.flatten(2), (2, 3)),
     "dropout": (lambda: fnn.dropout(0.5), (4,)),
+    "batch_norm": (fnn.batch_norm, (4,)),
+    "batch_norm of images": (fnn.batch_norm, (2, 3, 4)),
+    "layer_norm": (fnn.layer_norm, (4,)),
+    "rms_norm": (fnn.rms_norm, (4,)),
+    "group_norm": (lambda: fnn.group_norm(2, axes=3), (2, 3, 4)),
+    "prelu": (fnn.prelu, (4,)),
+    "prelu per unit": (lambda: fnn.prelu(per_unit=True), (2, 4)),
+    "swish": (fnn.swish, (4,)),
+    "swish per unit": (lambda: fnn.swish(per_unit=True), (2, 4)),
+    "mixture": (lambda: fnn.mixture(jnp.tanh, jax.nn.relu), (4,)),
+    "mixture per unit": (lambda: fnn.mixture(jnp.tanh, jnp.sin, per_unit=True), (2, 4)),
     "statistics": (lambda: CENTRE, (4,)),
     "serial": (lambda: fnn.serial(fnn.flatten(2), fnn.dense(5), jnp.tanh, fnn.dropout(0.5)), (2, 3)),
     "residual": (lambda: fnn.residual(fnn.dense(4), jnp.tanh), (4,)),

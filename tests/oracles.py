@@ -309,3 +309,41 @@ def mlp(layers, x, targets, hidden="tanh", cost="softmax_cross_entropy"):
     value, delta = output_error(activations[-1], targets, cost)
     grads, deltas = mlp_backward(layers, activations, delta, hidden)
     return value, grads, activations, deltas
+
+
+def normalise(numbers, eps):
+    """(x − mean) / √(variance + eps) of a list of numbers; Ioffe & Szegedy (2015), algorithm 1."""
+    mean = sum(numbers) / len(numbers)
+    variance = sum((x - mean) ** 2 for x in numbers) / len(numbers)
+    return [(x - mean) / (variance + eps) ** 0.5 for x in numbers]
+
+
+def batch_norm(x, scale, offset, eps):
+    """Each column of x (…, features) over all rows; Ioffe & Szegedy (2015), algorithm 1."""
+    columns = np.asarray(x, np.float64).reshape(-1, len(scale)).T
+    y = [scale[i] * np.array(normalise(list(column), eps)) + offset[i] for i, column in enumerate(columns)]
+    return np.array(y).T.reshape(np.shape(x))
+
+
+def layer_norm(x, scale, offset, eps):
+    """Each row of x (…, features) by itself; Ba, Kiros and Hinton (2016), eq. 4."""
+    rows = np.asarray(x, np.float64).reshape(-1, len(scale))
+    return np.array([scale * normalise(list(row), eps) + offset for row in rows]).reshape(np.shape(x))
+
+
+def rms_norm(x, scale, eps):
+    """Each row of x (…, features) by its root mean square; Zhang and Sennrich (2019), eq. 4."""
+    rows = np.asarray(x, np.float64).reshape(-1, len(scale))
+    root = [(sum(number**2 for number in row) / len(row) + eps) ** 0.5 for row in rows]
+    return np.array([scale * row / r for row, r in zip(rows, root, strict=True)]).reshape(np.shape(x))
+
+
+def group_norm(x, scale, offset, groups, eps):
+    """Each group of channels of an image (n, height, width, channels); Wu and He (2018), eq. 3, 4 and 7."""
+    y, size = np.array(x, np.float64), len(scale) // groups
+    for image in y:
+        for group in range(groups):
+            channels = slice(group * size, (group + 1) * size)
+            part = image[..., channels]
+            part[...] = np.reshape(normalise(list(part.ravel()), eps), part.shape)
+    return scale * y + offset

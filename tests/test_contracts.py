@@ -41,6 +41,13 @@ def shared(net, x):
 ARRAYS = {
     "dense": (*layer(fnn.dense(3)), True),
     "dropout": (*layer(fnn.dropout(0.5)), True),
+    "batch_norm": (*layer(fnn.batch_norm()), True),
+    "layer_norm": (*layer(fnn.layer_norm()), True),
+    "rms_norm": (*layer(fnn.rms_norm()), True),
+    "group_norm": (*layer(fnn.group_norm(2, axes=1)), True),
+    "prelu": (*layer(fnn.prelu()), True),
+    "swish": (*layer(fnn.swish()), True),
+    "mixture": (*layer(fnn.mixture(jnp.tanh, jax.nn.relu)), True),
     "flatten": (*layer(fnn.flatten(1)), True),
     "serial": (*layer(NETWORK), True),
     "residual": (*layer(fnn.residual(fnn.dense(4))), True),

@@ -6,11 +6,11 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, name_of, unexpected
+from fnn.layers.features import check_features, check_width
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 
@@ -37,6 +37,7 @@ def dense(
     tens of such layers in a row want `weight_init=he_normal`, N(0, 2/in), bound once as
     `he_normal = jax.nn.initializers.he_normal()` (He et al. 2015, eq. 10).
 
+    >>> import jax.numpy as jnp
     >>> params = {"weight": jnp.array([[1.0, 0.0], [2.0, 1.0]]), "bias": jnp.array([0.5, 0.0])}
     >>> dense(2).forward(params, jnp.array([1.0, 1.0]))
     Array([3.5, 1. ], dtype=float32)
@@ -56,7 +57,7 @@ def dense(
 def _dense_init(
     features: int, weight_init: Initializer, bias_init: Initializer, key: chex.PRNGKey, x: Any
 ) -> dict[str, jax.Array]:
-    _check(x)
+    check_features("dense", x)
     weight_key, bias_key = jax.random.split(key)
     return {
         "weight": _initial("weight_init", weight_init, weight_key, (x.shape[-1], features)),
@@ -78,13 +79,8 @@ def _initial(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, 
 def dense_forward(params: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
     """y = xW + b."""
     check_names("dense", params, ("weight", "bias"))
-    _check(x)
     weight, bias = params["weight"], params["bias"]
-    if x.shape[-1] != weight.shape[0]:
-        expected = f"{weight.shape[0]} features on the last axis (its weight is {weight.shape})"
-        got = Words(f"{x.shape[-1]} in an input of shape {x.shape}")
-        fix = "Give it the columns it was initialised for, or initialise it again for these."
-        raise ValueError(unexpected("dense", expected, got, fix))
+    check_width("dense", x, weight.shape[0], "weight", weight.shape)
     rows = x.reshape(-1, x.shape[-1]) @ weight + bias[None, :]  # one matrix product for all leading axes
     return rows.reshape(*x.shape[:-1], weight.shape[1])
 
@@ -96,17 +92,3 @@ def dense_backward(params: Any, x: jax.Array, y: jax.Array, delta: jax.Array) ->
     grads = {"weight": x.T @ delta, "bias": delta.sum(0)}  # (3)  ∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ
     delta_x = delta @ weight.T  # (4)  δ ← δWᵀ
     return grads, delta_x.reshape(shape)
-
-
-def _check(x: Any) -> None:
-    if not hasattr(x, "shape"):
-        fix = "Take what it needs from it in a plain function before, or use fnn.parallel or fnn.wire."
-        raise TypeError(unexpected("dense", "one array of features", x, fix))
-    if x.ndim == 0 or x.shape[-1] == 0:
-        fix = "A single column of n rows goes in as x[:, None], of shape (n, 1)."
-        raise ValueError(unexpected("dense", "features on the last axis", Words(f"shape {x.shape}"), fix))
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        fix = "Quantities go in as x.astype('float32'), categories as fnn.one_hot(ids, classes)."
-        raise ValueError(
-            unexpected("dense", "floating-point features", Words(f"{x.dtype} of shape {x.shape}"), fix)
-        )

@@ -189,6 +189,7 @@ def precision(part: Layer | Forward, dtype: DTypeLike) -> Layer:
         name=f"precision({jnp.dtype(dtype).name})",
         parts=(inner,),
         inside=functools.partial(_precision_inside, inner, dtype),
+        backward=functools.partial(_precision_backward, inner, dtype),
     )
 
 
@@ -213,6 +214,14 @@ def precision_forward(part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayT
 
 def _precision_inside(part: Layer, dtype: DTypeLike, params: Any, x: chex.ArrayTree) -> list[Any]:
     return [("inner", part, _narrow(params, dtype), _cast(x, dtype))]
+
+
+def _precision_backward(
+    part: Layer, dtype: DTypeLike, params: Any, x: Any, y: Any, delta: Any, pull: Any
+) -> tuple[Any, Any]:
+    """δ goes through the layer in `dtype`; gradients are of the parameters' own type again."""
+    grads, delta_x = pull("inner", part, _narrow(params, dtype), _cast(x, dtype), _cast(delta, dtype))
+    return _cast_like(params, grads), _cast_like(x, delta_x)
 
 
 def _precision_forward_train(

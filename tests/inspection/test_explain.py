@@ -268,12 +268,12 @@ def test_every_array_is_that_of_the_step_and_of_the_derivatives_by_jax(name):
 
 
 def test_a_layer_shows_its_own_formula_and_what_has_none_says_so():
-    network = fnn.serial(dense(2), lambda z: z**2, fnn.precision(dense(2), jnp.bfloat16))
+    network = fnn.serial(dense(2), lambda z: z**2, fnn.wire(lambda net, x: net.inner(x), inner=dense(2)))
     text = fnn.explain(
         network, fnn.mse, fnn.chain(fnn.weight_decay(0.1), fnn.adam()), parameters(network, X), X, Y
     )
     assert "layer 0, dense(2):  y = xW + b" in text and "∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ, δ ← δWᵀ" in text
-    assert "layer 1, <lambda>:  by jax.vjp" in text and "layer 2, precision(bfloat16):  by jax.vjp" in text
+    assert "layer 1, <lambda>:  by jax.vjp" in text and "layer 2, wire(inner):  by jax.vjp" in text
     assert "4. Optimisation: weight_decay → adam" in text and "adam:  m ← β₁m + (1 − β₁)g" in text
 
 

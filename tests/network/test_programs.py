@@ -63,18 +63,21 @@ def test_twenty_metrics_are_compiled_once_however_often_they_are_measured():
 
 
 FITS = """
-import gc, jax, jax.numpy as jnp, fnn
+import ctypes, gc, jax, jax.numpy as jnp, fnn
+
+trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda padding: 0)  # give back what is free
 
 def memory():
     gc.collect()
+    trim(0)
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6  # MB
 
 x, found = jnp.ones((64, 4)), {}
-for number in range(1, 39):
+for number in range(1, 49):
     network = fnn.serial(fnn.dense(8), lambda z: jnp.tanh(z), fnn.dense(1))  # new each time
     fnn.fit(network, fnn.mse, fnn.adam(), x, x[:, :1], key=jax.random.key(0), epochs=2)
     found[number] = memory()
-print(found[38] - found[18])
+print(found[48] - found[28])  # the 16 programs that are kept are long there
 """
 
 

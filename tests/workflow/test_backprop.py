@@ -149,11 +149,19 @@ BRING_THEIR_OWN = {
     "dense": dense(4),
     "flatten": fnn.flatten(1),
     "dropout": fnn.dropout(0.5),
+    "batch_norm": fnn.batch_norm(),
+    "layer_norm": fnn.layer_norm(),
+    "rms_norm": fnn.rms_norm(),
+    "group_norm": fnn.group_norm(2, axes=1),
+    "prelu": fnn.prelu(),
+    "swish": fnn.swish(),
+    "mixture": fnn.mixture(jnp.tanh, jax.nn.relu),
     "serial": fnn.serial(dense(4), jnp.tanh),
     "residual": fnn.residual(dense(4)),
     "parallel": fnn.parallel(dense(4), jnp.tanh),
     "repeat": fnn.repeat(2, fnn.serial(dense(4), jnp.tanh)),
     "freeze": fnn.freeze(dense(4)),
+    "precision": fnn.precision(dense(4), jnp.float64),
 }
 
 
@@ -279,9 +287,24 @@ LAYERS = {  # the network, the shape of x, and what is not derived by hand
         (),
     ),
     "precision": (
-        fnn.serial(dense(4), fnn.precision(dense(4), jnp.bfloat16), dense(3)),
+        fnn.serial(dense(4), fnn.precision(dense(4), jnp.float64), dense(3)),
         (3, 4),
-        ("layer 1, precision(bfloat16)",),
+        (),
+    ),
+    "batch_norm": (fnn.serial(dense(4), fnn.batch_norm(), jnp.tanh, dense(3)), (3, 4), ()),
+    "batch_norm of images": (fnn.serial(fnn.batch_norm(), fnn.flatten(3), dense(3)), (3, 2, 2, 4), ()),
+    "layer_norm": (fnn.serial(dense(4), fnn.layer_norm(), jnp.tanh, dense(3)), (3, 4), ()),
+    "rms_norm": (fnn.serial(dense(4), fnn.rms_norm(), jnp.tanh, dense(3)), (3, 4), ()),
+    "group_norm": (fnn.serial(fnn.group_norm(2, axes=3), fnn.flatten(3), dense(3)), (3, 2, 2, 4), ()),
+    "prelu": (fnn.serial(dense(4), fnn.prelu(), dense(3)), (3, 4), ()),
+    "prelu per unit": (fnn.serial(dense(4), fnn.prelu(per_unit=True), dense(3)), (3, 2, 4), ()),
+    "swish": (fnn.serial(dense(4), fnn.swish(), dense(3)), (3, 4), ()),
+    "swish per unit": (fnn.serial(dense(4), fnn.swish(per_unit=True), dense(3)), (3, 2, 4), ()),
+    "mixture": (fnn.serial(dense(4), fnn.mixture(jnp.tanh, jax.nn.relu, jax.nn.softmax), dense(3)), (3, 4), ()),
+    "mixture per unit": (
+        fnn.serial(dense(4), fnn.mixture(jnp.tanh, cubed, per_unit=True), dense(3)),
+        (3, 2, 4),
+        ("layer 1, mixture › function 1, <lambda>",),
     ),
     "repeat": (
         fnn.serial(dense(4), fnn.repeat(3, fnn.serial(dense(4), jnp.tanh)), dense(3)),
@@ -372,6 +395,17 @@ def test_deltas_are_the_derivatives_of_the_cost_by_the_activations(x64, network,
         for i, (activation, delta) in enumerate(zip(found.activations, found.deltas, strict=True)):
             expected = jax.grad(rest)(activation, i + 1)
             chex.assert_trees_all_close(delta, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_in_a_narrow_precision_it_equals_jax_grad_but_for_its_rounding():
+    network = fnn.serial(dense(4), fnn.precision(fnn.residual(dense(4)), jnp.bfloat16), dense(3))
+    params, x, y = prepared(network, (3, 4))
+    found = fnn.backprop(network, fnn.mse, params, x, y)
+    _, expected = by_jax(network, fnn.mse, params, x, y)
+    chex.assert_trees_all_equal_dtypes(found.grads, expected)
+    for one, other in zip(jax.tree.leaves(found.grads), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.02, atol=0.02 * abs(other).max())
+    assert found.automatic == ()
 
 
 def test_it_takes_a_single_example_without_a_batch(x64):
