@@ -21,6 +21,7 @@ from fnn.inspection.summary import summary
 from fnn.layers.batch_norm import batch_norm
 from fnn.layers.dense import dense
 from fnn.layers.dropout import dropout
+from fnn.layers.embedding import embedding
 from fnn.layers.flatten import flatten
 from fnn.layers.learned_activation import mixture, prelu, swish
 from fnn.layers.normalization import group_norm, layer_norm, rms_norm
@@ -85,6 +86,7 @@ __all__ = [
     "confusion_matrix",
     "dense",
     "dropout",
+    "embedding",
     "encode",
     "ensemble",
     "epoch",

@@ -112,6 +112,10 @@ def joined(pair):
     return jnp.concatenate(pair, axis=-1)
 
 
+def as_ids(x):
+    return (jnp.abs(7 * x) % 5).astype(jnp.int32)
+
+
 def block():
     return fnn.serial(fnn.dense(4), jnp.tanh, fnn.dropout(0.5), CENTRE)
 
@@ -132,6 +136,7 @@ LAYERS = {  # how it is built, the axes of one example
     "layer_norm": (fnn.layer_norm, (4,)),
     "rms_norm": (fnn.rms_norm, (4,)),
     "group_norm": (lambda: fnn.group_norm(2, axes=3), (2, 3, 4)),
+    "embedding": (lambda: fnn.serial(as_ids, fnn.embedding(5, 3)), (4,)),
     "prelu": (fnn.prelu, (4,)),
     "prelu per unit": (lambda: fnn.prelu(per_unit=True), (2, 4)),
     "swish": (fnn.swish, (4,)),

@@ -151,7 +151,8 @@ def test_every_public_name_has_a_docstring_and_says_it_in_a_sentence():
 FORMULA = re.compile(r"[=←→·Σ√∂≤×↦]|\(n|\(…")
 SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.transformations", "losses.regression",
            "losses.classification", "metrics.regression", "metrics.classification", "layers.dense", "layers.dropout",
-           "layers.batch_norm", "layers.normalization", "layers.learned_activation"]  # fmt: skip
+           "layers.batch_norm", "layers.normalization", "layers.learned_activation",
+           "layers.embedding"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", fnn.__all__)

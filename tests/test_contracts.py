@@ -45,6 +45,7 @@ ARRAYS = {
     "layer_norm": (*layer(fnn.layer_norm()), True),
     "rms_norm": (*layer(fnn.rms_norm()), True),
     "group_norm": (*layer(fnn.group_norm(2, axes=1)), True),
+    "embedding": (lambda table: fnn.embedding(6, 4).forward({"table": table}, IDS), X, True),
     "prelu": (*layer(fnn.prelu()), True),
     "swish": (*layer(fnn.swish()), True),
     "mixture": (*layer(fnn.mixture(jnp.tanh, jax.nn.relu)), True),

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import chex
 import jax.numpy as jnp
 import numpy as np
 
 from fnn.data.cells import DATES, MISSING, Reading, refuse_disguised
 from fnn.data.columns import NAMES, Table, as_list, each, first_few, read_table, refuse_names, refuse_twice
-from fnn.data.features import Category, Cycle, Number, numbers_of, read_numbers, refuse_in
+from fnn.data.features import Category, Cycle, Embedded, Number, numbers_of, read_numbers, refuse_in
 from fnn.data.standardize import standardize
 from fnn.guard.numbers import ABOVE_0, check_number, check_whole
 from fnn.guard.words import Words, unexpected
@@ -17,7 +16,9 @@ from fnn.guard.words import Words, unexpected
 __all__ = ["Encoder", "encode"]
 
 
-Column = Number | Cycle | Category
+Column = Number | Cycle | Category | Embedded
+
+FEATURES = "features"  # the name of the array beside the ids of embedded columns
 
 
 class Encoder(NamedTuple):
@@ -32,39 +33,55 @@ class Encoder(NamedTuple):
         """The names of the features, such as "mass", "island=Biscoe" and "sex missing"."""
         return tuple(name for column in self.columns for name in _names(column))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many ids each embedded column has: `fnn.embedding(encoder.counts["carrier"], 8)`."""
+        return {column.name: column.total for column in self.columns if isinstance(column, Embedded)}
+
     def __str__(self) -> str:
         """What each column was taken for, a line each."""
         width = max(len(column.name) for column in self.columns)
         gaps = {True: ", with missing values", False: ""}
         return "\n".join(f"{column.name:{width}}  {column}{gaps[column.gaps]}" for column in self.columns)
 
-    def __call__(self, table: Table) -> np.ndarray:
+    def __call__(self, table: Table) -> Any:
         """The features of a table, (n, features): a NumPy array in JAX's float.
 
-        What `encode` refuses in the table it learns from is a ValueError here too, and so is a
-        missing column. Columns that it did not learn are ignored.
+        With embedded columns it is a dict: the array under "features", and (n,) ids under the name of each.
+        What `encode` refuses in the table it learns from is a ValueError here too, and so is a missing
+        column. Columns that it did not learn are ignored.
         """
         read = read_table(table, list(dict.fromkeys(column.name for column in self.columns)))
         blocks: list[np.ndarray] = []
+        ids: dict[str, np.ndarray] = {}
         for column in self.columns:
             features, missing = column.features(read[column.name], self.reading)
             if not self.allow_missing:
                 _refuse_missing(column.name, read[column.name], missing)
-            blocks += [features, missing[:, None]] if column.gaps else [features]
-        return np.concatenate(blocks, axis=1, dtype=jnp.result_type(float))
+            if isinstance(column, Embedded):
+                ids[column.name] = features
+            else:
+                blocks += [features, missing[:, None]] if column.gaps else [features]
+        x = {FEATURES: np.concatenate(blocks, axis=1, dtype=jnp.result_type(float))} if blocks else {}
+        return {**x, **ids} if ids else x[FEATURES]
 
-    def inverse(self, x: chex.Array) -> dict[str, list[float | str | None]]:
+    def inverse(self, x: Any) -> dict[str, list[float | str | None]]:
         """Features (n, features) back to columns: None where a value was missing or unseen.
 
         Where a column had no gaps when learned, a missing number comes back as the mean. Dates come back
         as days since 1970-01-01, and what is a cycle alone as a number in its first period.
         """
-        x = np.asarray(x, np.float64)
+        given = dict(x) if self.counts else {FEATURES: x}
+        rows = len(next(iter(given.values())))
+        x = np.asarray(given.get(FEATURES, np.zeros((rows, 0))), np.float64)
         widths = [len(_names(column)) for column in self.columns]
         if x.ndim != 2 or x.shape[1] != sum(widths):
             raise ValueError(f"Encoder.inverse: expected x (n, {sum(widths)}), got {x.shape}.")
         table: dict[str, list[float | str | None]] = {}
         for column, block in zip(self.columns, np.split(x, np.cumsum(widths)[:-1], axis=1)):
+            if isinstance(column, Embedded):
+                table[column.name] = list(column.inverse(np.asarray(given[column.name])))
+                continue
             values = column.inverse(block[:, : len(column.names)])
             missing = block[:, -1] > 0.5 if column.gaps else np.zeros(len(x), bool)
             found = [None if m else value for m, value in zip(missing, values)]
@@ -77,6 +94,7 @@ def encode(
     *,
     columns: Iterable[str] | None = None,
     categories: Iterable[str] = (),
+    embed: Iterable[str] = (),
     dates: Iterable[str] = (),
     cyclic: Mapping[str, float | Iterable[float]] | None = None,
     missing: Iterable[str] = MISSING,
@@ -97,11 +115,13 @@ def encode(
     and `categories` does not name it; else of categories, which are compared as stripped text, so
     that 2, 2.0 and "2" are one. If half of the values are numbers and some are not, that is a
     ValueError, and so are columns whose texts look like numbers in another notation, dates or ids, and more
-    than `max_categories`. Numbers as texts are written with `decimal` and `thousands` marks, and with `units`
-    such as ("€", "kg") before or behind. `dates` are columns of dates, times or durations: days since
-    1970-01-01, in UTC where they have a zone, are their numbers. `cyclic` gives the period, or several, of
-    columns of numbers or dates (in days), {"hour": 24, "sold": (7, 365.2425)}: their features are sin 2πx/P
-    and cos 2πx/P, so that 23 h is near to 0 h. A date stays a number too if `dates` names it.
+    than `max_categories`. Columns that `embed` names are of categories, of any number: each becomes an id for
+    `fnn.embedding`, and what is missing or unseen the id 0. Numbers as texts are written with `decimal` and
+    `thousands` marks, and with `units` such as ("€", "kg") before or behind. `dates` are columns of dates,
+    times or durations: days since 1970-01-01, in UTC where they have a zone, are their numbers. `cyclic`
+    gives the period, or several, of columns of numbers or dates (in days), {"hour": 24, "sold": (7,
+    365.2425)}: their features are sin 2πx/P and cos 2πx/P, so that 23 h is near to 0 h. A date stays a number
+    too if `dates` names it.
 
     None, NaN, pandas' NA, the empty text and those in `missing` (by default pandas' but "None") are
     missing values: a number then becomes the mean of this table, a category sets no feature, and a column
@@ -120,6 +140,7 @@ def encode(
     """
     read = read_table(table, None if columns is None else as_list("columns", columns, NAMES))
     chosen, days = _chosen("categories", categories, read), _chosen("dates", dates, read)
+    embedded = _chosen_to_embed(embed, read, {*days, *(cyclic or ())})
     periods = _periods(cyclic or {}, read)
     most = check_whole("encode", "max_categories", max_categories)
     reading = _reading(missing, decimal, thousands, units)
@@ -130,7 +151,8 @@ def encode(
         if name in periods:
             learned.append(_learn_cycle(name, cells, periods[name], reading))
         if name not in periods or name in days:
-            found = _learn(name, cells, name in chosen, allow_unseen, reading)
+            found: Column = _learn(name, cells, name in (*chosen, *embedded), allow_unseen, reading)
+            found = Embedded(*found) if name in embedded else found
             _check_few(found, most)
             learned.append(found._replace(gaps=found.gaps and name not in periods))
     for column in learned:
@@ -152,6 +174,16 @@ def _chosen(option: str, names: Iterable[str], read: Mapping[str, Any]) -> list[
     for name in chosen:
         if name not in read:
             raise ValueError(f"encode: {option} names {name!r}, no column of {first_few(read)}.")
+    return chosen
+
+
+def _chosen_to_embed(names: Iterable[str], read: Mapping[str, Any], others: set[str]) -> list[str]:
+    """The columns that become ids."""
+    chosen = _chosen("embed", names, read)
+    for name in chosen:
+        if name in {*others, FEATURES}:
+            why = f"{FEATURES!r} is the array of the others" if name == FEATURES else "an id has no distance"
+            raise ValueError(f"encode: embed names {name!r}, but {why}: rename it, or leave it out.")
     return chosen
 
 
@@ -217,12 +249,12 @@ def _check_few(column: Column, most: int) -> None:
     if len(column.names) > most:
         raise ValueError(
             f"encode: column {column.name!r} has {len(column.names)} categories, more than max_categories="
-            f"{most}, and each is a feature. Leave it out of columns=, join rare ones, or allow more."
+            f"{most}, and each is a feature. Name it in embed=, leave it out, join rare ones, or allow more."
         )
 
 
 def _names(column: Column) -> tuple[str, ...]:
-    return (*column.names, f"{column.name} missing") if column.gaps else column.names
+    return (*column.names, f"{column.name} missing") if column.gaps and column.names else column.names
 
 
 def _refuse_missing(name: str, cells: np.ndarray, missing: np.ndarray) -> None:

@@ -94,19 +94,58 @@ class Category(NamedTuple):
 
     def features(self, cells: np.ndarray, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """The features (n, values), and whether a category is missing (n,)."""
-        missing, unseen = -1, -2
-        places = {None: missing} | {value: place for place, value in enumerate(self.values)}
-        found = np.array(each(lambda cell: places.get(reading.text(cell), unseen), cells))
-        if not self.allow_unseen:
-            known = f"one of the known categories {first_few(self.values)}"
-            fix = "Fix the value, or encode with allow_unseen=True: it then sets no feature."
-            refuse_in(found == unseen, self.name, cells, known, fix)
-        return found[:, None] == np.arange(len(self.values)), found == missing
+        found = _places(self, cells, reading)
+        return found[:, None] == np.arange(len(self.values)), found == MISSING
 
     def inverse(self, features: np.ndarray) -> list[str | None]:
         """The largest of features (n, values), as text; None where it is not above 1/2."""
         places, largest = features.argmax(axis=1), features.max(axis=1)
         return [self.values[p] if top > 0.5 else None for p, top in zip(places, largest)]
+
+
+class Embedded(NamedTuple):
+    """A column of categories for `fnn.embedding`: an id for each, 0 for a gap and for what is unseen."""
+
+    name: str
+    values: tuple[str, ...]
+    gaps: bool
+    allow_unseen: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """No name of a feature: its ids stand beside the features."""
+        return ()
+
+    @property
+    def total(self) -> int:
+        """How many ids there are."""
+        return len(self.values) + 1
+
+    def __str__(self) -> str:
+        return f"ids       {self.total}: 0, missing or unseen, and {first_few(self.values, 5)}"
+
+    def features(self, cells: np.ndarray, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+        """The ids (n,), and whether a category is missing (n,)."""
+        found = _places(self, cells, reading)
+        return np.maximum(found + 1, 0).astype(np.int32), found == MISSING
+
+    def inverse(self, ids: np.ndarray) -> list[str | None]:
+        """The categories behind ids (n,); None for id 0."""
+        return [self.values[i - 1] if i else None for i in ids.tolist()]
+
+
+MISSING, UNSEEN = -1, -2  # in place of a category's place
+
+
+def _places(column: Category | Embedded, cells: np.ndarray, reading: Reading) -> np.ndarray:
+    """The place (n,) of each cell's category among those known; an unseen one is refused, or allowed."""
+    places = {None: MISSING} | {value: place for place, value in enumerate(column.values)}
+    found = np.array(each(lambda cell: places.get(reading.text(cell), UNSEEN), cells))
+    if not column.allow_unseen:
+        known = f"one of the known categories {first_few(column.values)}"
+        fix = "Fix the value, or encode with allow_unseen=True: it is then treated as a missing one."
+        refuse_in(found == UNSEEN, column.name, cells, known, fix)
+    return found
 
 
 def read_numbers(name: str, cells: np.ndarray, reading: Reading) -> np.ndarray:

@@ -9,8 +9,7 @@ import jax
 from jax.nn.initializers import Initializer
 
 from fnn.guard.numbers import check_whole
-from fnn.guard.words import Words, name_of, unexpected
-from fnn.layers.features import check_features, check_width
+from fnn.layers.features import check_features, check_width, initial
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 
@@ -60,20 +59,9 @@ def _dense_init(
     check_features("dense", x)
     weight_key, bias_key = jax.random.split(key)
     return {
-        "weight": _initial("weight_init", weight_init, weight_key, (x.shape[-1], features)),
-        "bias": _initial("bias_init", bias_init, bias_key, (features,)),
+        "weight": initial("dense: weight_init", weight_init, weight_key, (x.shape[-1], features)),
+        "bias": initial("dense: bias_init", bias_init, bias_key, (features,)),
     }
-
-
-def _initial(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:
-    value = init(key, shape) if callable(init) else init
-    if not isinstance(value, jax.Array) or value.shape != shape:
-        got = f"shape {value.shape}" if isinstance(value, jax.Array) else repr(init)
-        got = f"{name_of(init)}, which makes one: call it" if callable(value) else got
-        expected = f"an initializer, (key, shape) → an array of shape {shape}"
-        fix = "Such as jax.nn.initializers.he_normal()."
-        raise TypeError(unexpected(f"dense: {name}", expected, Words(got), fix))
-    return value
 
 
 def dense_forward(params: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:

@@ -1,10 +1,13 @@
-"""What layers that act on the last axis take: one array of floating-point features."""
+"""What layers share: the features on the last axis that they take, and what their parameters begin with."""
 
 from typing import Any
 
+import chex
+import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
 
-from fnn.guard.words import Words, unexpected
+from fnn.guard.words import Words, name_of, unexpected
 
 __all__: list[str] = []
 
@@ -32,3 +35,15 @@ def check_width(layer: str, x: Any, width: int, name: str, shape: tuple[int, ...
         got = Words(f"{x.shape[-1]} in an input of shape {x.shape}")
         fix = "Give it the columns it was initialised for, or initialise it again for these."
         raise ValueError(unexpected(layer, expected, got, fix))
+
+
+def initial(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:
+    """What an initializer draws, refused where it is no array of this shape."""
+    value = init(key, shape) if callable(init) else init
+    if not isinstance(value, jax.Array) or value.shape != shape:
+        got = f"shape {value.shape}" if isinstance(value, jax.Array) else repr(init)
+        got = f"{name_of(init)}, which makes one: call it" if callable(value) else got
+        expected = f"an initializer, (key, shape) → an array of shape {shape}"
+        fix = "Such as jax.nn.initializers.he_normal()."
+        raise TypeError(unexpected(name, expected, Words(got), fix))
+    return value

@@ -20,9 +20,10 @@ from fnn.guard.words import name_of
 from fnn.run.arguments import check_known, check_parts
 from fnn.run.choices import Member, Names, members_of
 from fnn.run.fit import read_setting
-from fnn.run.group import SHARED, Job, Result, make_jobs, run_job
+from fnn.run.group import Job, Result, make_jobs, run_job
 from fnn.run.rehearsal import rehearse
 from fnn.workflow.arguments import check_validation
+from fnn.workflow.batches import are_copied
 from fnn.workflow.setting import Setting, as_partial, make_setting
 from fnn.workflow.shapes import abstract
 from fnn.workflow.state import Fitted, State
@@ -186,11 +187,18 @@ def _members_at_once(count: int, workers: int, setting: Setting, like: State) ->
     networks with 20,000 parameters 4 at once are as fast as 16. For accelerators the bounds are not measured.
     """
     most, room = (16, 2**22) if jax.default_backend() == "cpu" else (256, 2**30)
-    shared = [getattr(setting, name) for name in SHARED]
-    own = 8 * _bytes(like.params) + _bytes(shared)  # gradients, moments, updates; a shuffled copy of the rows
-    most = max(1, min(most, room // max(own, 1)))
-    jobs = max(-(-count // most), min(count, workers))
-    return -(-count // jobs)
+    rows = setting.x, setting.y, setting.sample_weight
+    own = 8 * _bytes(like.params) + (
+        _bytes(rows) if are_copied(rows) else 0
+    )  # and gradients, moments, updates
+    most = max(1, min(most, count, room // max(own, 1)))
+
+    def in_a_row(size: int) -> int:
+        """How many members the busiest worker computes: its rounds, of `size` each."""
+        jobs = -(-count // size)
+        return -(-jobs // workers) * size
+
+    return min(range(most, 0, -1), key=in_a_row)  # the largest of the best
 
 
 def _bytes(tree: Any) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fnn.data.cells import Reading
 from fnn.data.encoding import Encoder
-from fnn.data.features import Category, Cycle, Number
+from fnn.data.features import Category, Cycle, Embedded, Number
 from fnn.data.labels import Labels
 from fnn.data.standardize import Standardizer
 from fnn.optimizers.rule import RuleState
@@ -33,7 +33,7 @@ LENGTH = 4000  # of a path, in characters: every leaf repeats the path of its co
 
 
 CLASSES = (
-    *(Best, Category, Cycle, Encoder, Fitted, Labels),
+    *(Best, Category, Cycle, Embedded, Encoder, Fitted, Labels),
     *(NotFinite, Number, Reading, RuleState, Standardizer, State),
 )
 

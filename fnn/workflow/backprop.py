@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
@@ -139,7 +140,7 @@ def step_back(place: str, layer: Layer, params: Any, x: Any, delta: Any) -> Step
         return inside[-1].grads, inside[-1].delta_x
 
     if rule is None:
-        grads, delta_x = jax.vjp(layer.forward, params, x)[1](delta)
+        grads, delta_x = jax.vjp(layer.forward, params, x)[1](_cotangent(y, delta))
     else:
         grads, delta_x = rule(params, x, y, delta, pull) if layer.parts else rule(params, x, y, delta)
         fix = f"Do backward(params, x, y, delta) and forward of {layer.name} agree?"
@@ -162,6 +163,16 @@ def _cast_like(like: Any, tree: Any) -> Any:
         return other.astype(one.dtype) if jnp.issubdtype(one.dtype, jnp.inexact) else other
 
     return jax.tree.map(cast, like, tree)
+
+
+def _cotangent(y: Any, delta: Any) -> Any:
+    """δ as `jax.vjp` takes it: ids and counts have no derivative."""
+
+    def cast(one: Any, other: Any) -> Any:
+        is_real = jnp.issubdtype(one.dtype, jnp.inexact)
+        return other if is_real else np.zeros(one.shape, jax.dtypes.float0)
+
+    return jax.tree.map(cast, y, delta)
 
 
 def _automatic(step: Step, path: tuple[str, ...] = ()) -> tuple[str, ...]:

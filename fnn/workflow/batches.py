@@ -50,8 +50,13 @@ def _shuffled(data: chex.ArrayTree, order: Order, n: int) -> Callable[[ArrayLike
     def take(rows: jax.Array) -> Any:
         return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
-    row_bytes = sum(leaf.nbytes // n for leaf in jax.tree.leaves(data))
-    if n < 8192 or row_bytes > 256:
+    if not are_copied(data):
         return lambda first, size: take(order(first + jnp.arange(size)))
     shuffled = take(order(jnp.arange(n)))
     return lambda first, size: jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, size), shuffled)
+
+
+def are_copied(data: chex.ArrayTree) -> bool:
+    """Whether the rows are many and narrow."""
+    n = jax.tree.leaves(data)[0].shape[0]
+    return bool(n >= 8192 and sum(leaf.nbytes // n for leaf in jax.tree.leaves(data)) <= 256)

@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import checkify
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
@@ -19,7 +20,7 @@ from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
 from fnn.workflow.objective import call_in_order
-from fnn.workflow.rows import check_shapes, check_targets, check_weights
+from fnn.workflow.rows import check_shapes, check_targets, check_weights, refuse_ids
 from fnn.workflow.setting import on_device
 from fnn.workflow.shapes import check_one_a_row, rows_for
 
@@ -57,7 +58,9 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
     blocks = []
     for first in range(0, n, size):
         block = jax.tree.map(lambda a, first=first: _pad(a[first : first + size], size), x)
-        blocks.append(_forward(network, *on_device((params, block))))
+        error, y = _forward(network, *on_device((params, block)))
+        refuse_ids(error, x, "x")
+        blocks.append(y)
     if len(blocks) == 1 and n == size:
         return blocks[0]
     return jax.device_put(jax.tree.map(lambda *ys: np.concatenate(ys)[:n], *blocks))
@@ -66,7 +69,7 @@ def predict(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree, *, batch_
 @compile_recent(static_argnums=(0,), kept=SMALL)
 def _forward(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:
     check_shapes(network, params, x)  # while it is traced: once for each shape, and never in a call after
-    return _row_by_row(network, params, x)
+    return checkify.checkify(functools.partial(_row_by_row, network), checkify.user_checks)(params, x)
 
 
 def _row_by_row(network: Layer, params: chex.ArrayTree, x: chex.ArrayTree) -> Any:

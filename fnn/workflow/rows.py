@@ -4,16 +4,29 @@ from types import FunctionType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
 
-from fnn.guard.numbers import check_finite, refuse
+from fnn.guard.numbers import check_finite, is_traced, refuse
 from fnn.guard.trees import check_same, places
+from fnn.guard.words import place_of
 from fnn.losses import classification, regression
 from fnn.losses.targets import Pair, Takes, check_taken
 from fnn.metrics import classification as metrics_for_classes
 from fnn.metrics import multilabel
 from fnn.metrics import regression as metrics_for_numbers
 from fnn.network.layer import Layer
-from fnn.workflow.shapes import ROWS, check_one_a_row, layer_error, outputs_for, params_for
+from fnn.network.programs import compile_recent
+from fnn.workflow.shapes import (
+    ROWS,
+    check_one_a_row,
+    checked_forward,
+    has_checks,
+    layer_error,
+    outputs_for,
+    params_for,
+)
 
 __all__: list[str] = []
 
@@ -62,6 +75,36 @@ def check_targets(
     bound = getattr(function, "keywords", {})
     options = {option: bound[option] for option in takes.options if bound.get(option) is not None}
     check_taken(takes, Pair(takes.name, predictions, targets, sample_weight, name), options)
+
+
+# Ids ----------------------------------------------------------------------------------------------
+
+
+def check_ids(network: Layer, x: Any, name: str) -> None:
+    """Refuse ids that an embedding in the network has no row for, before anything is trained.
+
+    XLA computes what the ids depend on, and leaves out the rest of the network.
+    """
+    if not is_traced(x) and has_checks(network, x):
+        refuse_ids(_first_error(network, x), x, name)
+
+
+def refuse_ids(error: checkify.Error, x: Any, name: str) -> None:
+    """Raise what a layer's check found, with the first place of the number in x."""
+    found = error.get()
+    if found is None:
+        return
+    words = found.removesuffix(" (`check` failed)")
+    got = words.rpartition("got ")[2]
+    ids = [leaf for leaf in jax.tree.leaves(x) if jnp.issubdtype(leaf.dtype, jnp.integer)]
+    where = [np.argwhere(np.asarray(leaf) == int(got)) for leaf in ids if got.lstrip("-").isdigit()]
+    place = next((place_of(places[0].tolist()) for places in where if len(places)), "")
+    raise ValueError(f"{name}: {words}{place}.")
+
+
+@compile_recent(static_argnums=(0,), kept=64)
+def _first_error(network: Layer, x: Any) -> Any:
+    return checked_forward(network, x)[0]
 
 
 # Parameters ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fnn.guard.numbers import check_finite
 from fnn.guard.words import describe
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
-from fnn.workflow.rows import WEIGHTS, check_targets_of, check_weights
+from fnn.workflow.rows import WEIGHTS, check_ids, check_targets_of, check_weights
 from fnn.workflow.shapes import as_floats
 from fnn.workflow.state import State
 
@@ -141,6 +141,7 @@ def _rows(network: Layer, compared: Iterable[Any], **named: Any) -> tuple[Any, .
             name = weights[0][0]
             raise ValueError(f"{name} expected a weight above 0 in some row, got only zeros. {WEIGHTS}")
     x, y = as_floats(network, x), jax.tree.map(_as_ids, y)
+    check_ids(network, x, x_name)
     for function in compared:
         check_targets_of(network, function, x, y, weight, y_name)
     return x, y, *(weight for _, weight in weights)

@@ -8,6 +8,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax.experimental import checkify
 
 from fnn.guard.arrays import shape_struct
 from fnn.guard.words import shapes
@@ -87,7 +88,12 @@ def as_floats(network: Layer, x: chex.ArrayTree) -> Any:
 
 def outputs_for(network: Layer, x: chex.ArrayTree) -> Any:
     """The shapes of the predictions for rows like those of x; None where the network does not take them."""
-    return _outputs(network, _many_rows(x))
+    return _outputs(network, _many_rows(x))[0]
+
+
+def has_checks(network: Layer, x: chex.ArrayTree) -> bool:
+    """Whether a layer of the network asks something of its input that only its numbers tell."""
+    return bool(jax.tree.leaves(_outputs(network, _many_rows(x))[1]))
 
 
 def _many_rows(x: chex.ArrayTree) -> Any:
@@ -95,12 +101,21 @@ def _many_rows(x: chex.ArrayTree) -> Any:
 
 
 @shaped
-def _outputs(network: Layer, x: Any) -> Any:
-    key = jax.eval_shape(jax.random.key, 0)
+def _outputs(network: Layer, x: Any) -> tuple[Any, Any]:
     try:
-        return jax.eval_shape(lambda key, x: network.forward(network.init(key, x), x), key, x)
+        error, outputs = jax.eval_shape(functools.partial(checked_forward, network), x)
     except (TypeError, ValueError):
-        return None
+        return None, None
+    return outputs, error
+
+
+def checked_forward(network: Layer, x: Any) -> tuple[checkify.Error, Any]:
+    """The first error that a layer's check finds, and the predictions, of parameters as they start."""
+
+    def forward(x: Any) -> Any:
+        return network.forward(network.init(jax.random.key(0), x), x)
+
+    return checkify.checkify(forward, errors=checkify.user_checks)(x)
 
 
 def params_for(network: Layer, x: chex.ArrayTree) -> Any:

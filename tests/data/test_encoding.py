@@ -636,3 +636,84 @@ def test_an_encoder_saved_before_there_were_notations_is_loaded(tmp_path, monkey
     fnn.save(tmp_path / "encoder", Earlier(encoder.columns, encoder.allow_missing))
     monkeypatch.setitem(fnn.saving.description.OWN, "fnn.Encoder", Encoder)
     assert fnn.load(tmp_path / "encoder") == encoder
+
+
+# Columns of ids, for an embedding ------------------------------------------------------------------
+
+
+def test_an_embedded_column_becomes_ids_beside_the_features():
+    encoder = encode(PENGUINS, embed=["island", "sex"])
+    x = encoder(PENGUINS)
+    assert list(x) == ["features", "island", "sex"] and encoder.names == ("mass", "mass missing")
+    assert encoder.counts == {"island": 4, "sex": 3}
+    np.testing.assert_allclose(x["features"], np.array(FEATURES)[:, 3:5], atol=1e-6)
+    np.testing.assert_array_equal(x["island"], [1, 2, 1, 3])
+    np.testing.assert_array_equal(x["sex"], [2, 0, 1, 2])  # female, male; 0 where it is missing
+    assert x["sex"].dtype == np.int32
+    assert "island  ids       4: 0, missing or unseen, and 'Biscoe', 'Dream', 'Torgersen'" in str(encoder)
+    assert encoder.inverse(x) == encode(PENGUINS).inverse(encode(PENGUINS)(PENGUINS))
+
+
+def test_a_table_may_have_embedded_columns_alone():
+    encoder = encode({"shop": ["b", "a", "b"]}, embed=["shop"])
+    x = encoder({"shop": ["a", "b"]})
+    assert list(x) == ["shop"] and x["shop"].tolist() == [1, 2]
+    assert encoder.inverse(x) == {"shop": ["a", "b"]}
+
+
+def test_what_is_unseen_has_the_id_0_or_is_refused():
+    table = {"shop": [7, "8", 7.0], "price": [1.0, 2.0, 3.0]}
+    with pytest.raises(
+        ValueError, match=says("column 'shop'", "'7', '8'", "got 9 in row 0", "allow_unseen=True")
+    ):
+        encode(table, embed=["shop"])({"shop": [9], "price": [1.0]})
+    encoder = encode(table, embed=["shop"], allow_unseen=True)
+    assert encoder({"shop": [9, 8], "price": [1.0, 1.0]})["shop"].tolist() == [0, 2]
+    with pytest.raises(ValueError, match=says("column 'shop'", "missing")):
+        encode(table, embed=["shop"], allow_missing=False)({"shop": [None], "price": [1.0]})
+
+
+def test_ten_thousand_categories_train_without_one_hot_features():
+    draw = np.random.default_rng(0)
+    shops = draw.permutation(np.arange(20_000) % 10_000)
+    price = draw.normal(size=20_000)
+    table = {"shop": [f"shop {shop}" for shop in shops], "price": price}
+    with pytest.raises(ValueError, match=says("10000 categories", "Name it in embed=")):
+        encode(table)
+    encoder = encode(table, embed=["shop"])
+    assert encoder.counts == {"shop": 10_001}
+    network = fnn.serial(
+        fnn.parallel(features=jax.nn.identity, shop=fnn.embedding(encoder.counts["shop"], 2)),
+        lambda parts: jnp.concatenate([parts["features"], parts["shop"]], -1),
+        fnn.dense(1),
+    )
+    y = (draw.normal(size=10_000)[shops] + 0.5 * price)[:, None]
+    fitted = fnn.fit(
+        network, fnn.mse, fnn.adam(0.02), encoder(table), y, key=jax.random.key(0), epochs=20, batch_size=200
+    )
+    assert fitted.history["cost"][-1] < 0.05 * y.var()
+    assert fnn.predict(network, fitted.params, encoder({"shop": ["shop 3"], "price": [0.1]})).shape == (1, 1)
+
+
+def test_an_encoder_with_embedded_columns_is_saved_and_loaded(tmp_path):
+    encoder = encode(PENGUINS, embed=["island"], allow_unseen=True)
+    fnn.save(tmp_path / "encoder", encoder)
+    assert fnn.load(tmp_path / "encoder") == encoder
+
+
+@pytest.mark.parametrize(
+    ("options", "pieces"),
+    [
+        ({"embed": ["beak"]}, ("embed names 'beak'", "'island', 'mass', 'sex'")),
+        ({"embed": "island"}, ("embed expected a list of names", "'island'")),
+        ({"embed": ["mass"], "cyclic": {"mass": 24}}, ("embed names 'mass', but an id has no distance",)),
+    ],
+)
+def test_a_wrong_choice_of_embedded_columns_is_refused(options, pieces):
+    with pytest.raises((TypeError, ValueError), match=says(*pieces)):
+        encode(PENGUINS, **options)
+
+
+def test_a_column_called_features_cannot_be_embedded():
+    with pytest.raises(ValueError, match="embed names 'features', but 'features' is the array of the others"):
+        encode({"features": ["a", "b"]}, embed=["features"])

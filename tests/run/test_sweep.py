@@ -159,9 +159,11 @@ def test_members_at_once_are_bounded_by_memory_and_shared_by_all_workers():
 
     def at_once(count, workers, numbers):
         like = fnn.State(jax.ShapeDtypeStruct((numbers,), "float32"), (), None, None)
-        return _members_at_once(count, workers, Setting(network(), CE, None), like)
+        return _members_at_once(count, workers, Setting(network(), CE, None, x=X, y=Y), like)
 
-    assert at_once(100, 2, 10) == 15  # 16 at most, and seven jobs are needed
+    assert at_once(100, 2, 10) == 10  # 16 at most; each worker has five jobs, and none waits for the other
+    assert at_once(32, 2, 10) == 16
+    assert at_once(32, 2, 10**4) == 8  # 13 at most
     assert at_once(8, 2, 10) == 4
     assert at_once(3, 2, 10) == 2
     assert at_once(1, 2, 10) == 1
