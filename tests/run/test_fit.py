@@ -353,3 +353,36 @@ def test_inside_a_transformation_it_says_what_to_use_there(transform):
 
     with pytest.raises(TypeError, match=r"fit runs on the host.*fnn\.train"):
         transform(run)(jnp.ones(3) if transform is jax.vmap else 1.0)
+
+
+# Layers with statistics, and with a state along the sequence ----------------------------------------
+
+
+def listening():
+    """Ids, a state along the sequence and statistics: (45, 4) rows as sequences of four steps."""
+    return fnn.serial(
+        lambda x: (jnp.abs(3 * x) % 5).astype(int),
+        fnn.embedding(5, 3), fnn.gru(4), fnn.batch_norm(0.9), fnn.dropout(0.2), fnn.lstm(4, last=True), fnn.dense(3),
+    )  # fmt: skip
+
+
+def test_a_run_with_statistics_and_recurrent_layers_goes_on_with_the_same_bits():
+    given = {"batch_size": 8, "validation": HELD}
+    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
+    parts = listening(), fnn.softmax_cross_entropy, rule, X, Y
+    whole = fnn.fit(*parts, key=jax.random.key(0), epochs=5, **given)
+    first = fnn.fit(*parts, key=jax.random.key(0), epochs=2, **given)
+    rest = fnn.fit(*parts, state=first.state, epochs=3, **given)
+    chex.assert_trees_all_equal(bits(rest.state), bits(whole.state))
+    moved = whole.state.params[3]["statistics"]
+    assert np.any(moved["mean"]) and np.all(moved["variance"] != 1)
+    one_by_one = fnn.fit(*parts, key=jax.random.key(0), epochs=5, on_epoch=lambda report: None, **given)
+    same_run(one_by_one, whole)
+
+
+def test_where_a_recurrent_run_goes_bad_is_named():
+    parts = listening(), fnn.softmax_cross_entropy, fnn.gradient_descent(1e38), X, Y
+    with pytest.warns(RuntimeWarning, match=r"was not finished: in its step \d+ the .* of layer \d"):
+        fitted = fnn.fit(*parts, key=jax.random.key(0), epochs=3, batch_size=8)
+    assert fitted.stopped == "not_finite"
+    chex.assert_tree_all_finite(fitted.params)

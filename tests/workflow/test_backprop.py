@@ -153,6 +153,9 @@ BRING_THEIR_OWN = {
     "layer_norm": fnn.layer_norm(),
     "rms_norm": fnn.rms_norm(),
     "group_norm": fnn.group_norm(2, axes=1),
+    "rnn": fnn.rnn(4),
+    "gru": fnn.gru(4, reverse=True),
+    "lstm": fnn.lstm(2, bidirectional=True),
     "prelu": fnn.prelu(),
     "swish": fnn.swish(),
     "mixture": fnn.mixture(jnp.tanh, jax.nn.relu),
@@ -298,6 +301,21 @@ LAYERS = {  # the network, the shape of x, and what is not derived by hand
     "group_norm": (fnn.serial(fnn.group_norm(2, axes=3), fnn.flatten(3), dense(3)), (3, 2, 2, 4), ()),
     "embedding": (
         fnn.serial(as_ids, fnn.embedding(5, 2), fnn.flatten(2), dense(3)), (3, 4), ("layer 0, as_ids",)),
+    "rnn": (fnn.serial(dense(4), fnn.rnn(3), dense(3)), (2, 5, 4), ()),
+    "rnn, last": (fnn.serial(fnn.rnn(3, last=True), dense(3)), (2, 5, 4), ()),
+    "rnn, reverse": (fnn.serial(fnn.rnn(3, reverse=True), dense(3)), (2, 5, 4), ()),
+    "rnn, both ways": (
+        fnn.serial(fnn.rnn(3, bidirectional=True, last=True), dense(3)), (2, 5, 4), ()),
+    "gru": (fnn.serial(dense(4), fnn.gru(3), dense(3)), (2, 5, 4), ()),
+    "gru, last": (fnn.serial(fnn.gru(3, last=True), dense(3)), (2, 5, 4), ()),
+    "gru, reverse": (fnn.serial(fnn.gru(3, reverse=True), dense(3)), (2, 5, 4), ()),
+    "gru, both ways": (
+        fnn.serial(fnn.gru(3, bidirectional=True, last=True), dense(3)), (2, 5, 4), ()),
+    "lstm": (fnn.serial(dense(4), fnn.lstm(3), dense(3)), (2, 5, 4), ()),
+    "lstm, last": (fnn.serial(fnn.lstm(3, last=True), dense(3)), (2, 5, 4), ()),
+    "lstm, reverse": (fnn.serial(fnn.lstm(3, reverse=True), dense(3)), (2, 5, 4), ()),
+    "lstm, both ways": (
+        fnn.serial(fnn.lstm(3, bidirectional=True, last=True), dense(3)), (2, 5, 4), ()),
     "prelu": (fnn.serial(dense(4), fnn.prelu(), dense(3)), (3, 4), ()),
     "prelu per unit": (fnn.serial(dense(4), fnn.prelu(per_unit=True), dense(3)), (3, 2, 4), ()),
     "swish": (fnn.serial(dense(4), fnn.swish(), dense(3)), (3, 4), ()),

@@ -1,0 +1,110 @@
+"""The cells of recurrent layers: one step, and its derivative written out.
+
+a = xW + b and q = hU are what input and state add, (rows, blocks · features). A state is a tuple whose first
+array is the output h. `back` gets the derivative of the cost with respect to the new state, and gives those
+with respect to a, to q, and to the old state where it does not act through q.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__: list[str] = []
+
+State = tuple[jax.Array, ...]
+Slopes = tuple[jax.Array, jax.Array, State]  # ∂c/∂a, ∂c/∂q, and what goes to the old state directly
+
+
+class Cell(NamedTuple):
+    """A step, its derivative, what the bias of each block of a starts at, and how many arrays a state has.
+
+    step(own, a, q, state) → state        back(own, a, q, state, delta) → ∂c/∂a, ∂c/∂q, δ of the old state
+    """
+
+    name: str
+    bias: tuple[float, ...]
+    states: int
+    step: Callable[[Any, jax.Array, jax.Array, State], State]
+    back: Callable[[Any, jax.Array, jax.Array, State, State], Slopes]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of `features` columns a and q have."""
+        return len(self.bias)
+
+
+# Plain --------------------------------------------------------------------------------------------
+
+
+def rnn_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+    """h ← tanh(a + q)."""
+    return (jnp.tanh(a + q),)
+
+
+def rnn_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+    """∂a = ∂q = δ(1 − h²)."""
+    slope = delta[0] * (1 - jnp.tanh(a + q) ** 2)
+    return slope, slope, (jnp.zeros_like(state[0]),)
+
+
+# GRU ----------------------------------------------------------------------------------------------
+
+
+def _gru_gates(own: Any, a: jax.Array, q: jax.Array) -> tuple[jax.Array, ...]:
+    """r, z, n, and qₙ + d."""
+    (a_r, a_z, a_n), (q_r, q_z, q_n) = jnp.split(a, 3, -1), jnp.split(q, 3, -1)
+    r, z = jax.nn.sigmoid(a_r + q_r), jax.nn.sigmoid(a_z + q_z)
+    q_n = q_n + own["recurrent"]["bias"]
+    return r, z, jnp.tanh(a_n + r * q_n), q_n
+
+
+def gru_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+    """h ← (1 − z) ⊙ n + z ⊙ h."""
+    _, z, n, _ = _gru_gates(own, a, q)
+    return ((1 - z) * n + z * state[0],)
+
+
+def gru_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+    """∂n = δ(1 − z)(1 − n²), ∂z = δ(h − n)z(1 − z), ∂r = ∂n(qₙ + d)r(1 − r); ∂qₙ = ∂n r; δz to the old h."""
+    r, z, n, q_n = _gru_gates(own, a, q)
+    (h,), (d,) = state, delta
+    d_n = d * (1 - z) * (1 - n**2)
+    d_z = d * (h - n) * z * (1 - z)
+    d_r = d_n * q_n * r * (1 - r)
+    return jnp.concatenate([d_r, d_z, d_n], -1), jnp.concatenate([d_r, d_z, d_n * r], -1), (d * z,)
+
+
+# LSTM ---------------------------------------------------------------------------------------------
+
+
+def _lstm_gates(a: jax.Array, q: jax.Array) -> tuple[jax.Array, ...]:
+    """i, f, g, o."""
+    i, f, g, o = jnp.split(a + q, 4, -1)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+
+
+def lstm_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+    """c ← f ⊙ c + i ⊙ g,   h ← o ⊙ tanh(c)."""
+    i, f, g, o = _lstm_gates(a, q)
+    c = f * state[1] + i * g
+    return o * jnp.tanh(c), c
+
+
+def lstm_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+    """κ = δ_c + δ_h o(1 − t²), t = tanh c of the new c;   ∂i = κgi(1 − i), ∂f = κcf(1 − f), ∂g = κi(1 − g²),
+    ∂o = δ_h t o(1 − o);   κf to the old c.
+    """
+    i, f, g, o = _lstm_gates(a, q)
+    (_, c), (d_h, d_c) = state, delta
+    t = jnp.tanh(f * c + i * g)
+    k = d_c + d_h * o * (1 - t**2)
+    slopes = [k * g * i * (1 - i), k * c * f * (1 - f), k * i * (1 - g**2), d_h * t * o * (1 - o)]
+    d_a = jnp.concatenate(slopes, -1)
+    return d_a, d_a, (jnp.zeros_like(d_h), k * f)
+
+
+RNN = Cell("rnn", (0,), 1, rnn_step, rnn_back)
+GRU = Cell("gru", (0, 0, 0), 1, gru_step, gru_back)
+LSTM = Cell("lstm", (0, 1, 0, 0), 2, lstm_step, lstm_back)

@@ -1,0 +1,252 @@
+"""Recurrent layers: a state that each step of a sequence moves on.
+
+    aₜ = xₜW + b      of all steps in one product      qₜ = hₜ₋₁U      what the state adds
+    hₜ = step(aₜ, qₜ, hₜ₋₁)                             h₀ = 0
+
+A cell is one step and its derivative; the scan over the steps, masks, directions and backward propagation
+through time are the same for all. Where the mask is 0 the state stays, and the output repeats the last one.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from fnn.guard.numbers import check_whole
+from fnn.guard.words import Words, unexpected
+from fnn.layers.cells import GRU, LSTM, RNN, Cell, State
+from fnn.layers.dense import lecun_normal
+from fnn.layers.features import check_features, check_width
+from fnn.network.intern import intern
+from fnn.network.layer import Layer, check_names, layer
+
+__all__ = ["gru", "lstm", "rnn"]
+
+
+@intern
+def rnn(features: int, last: bool = False, reverse: bool = False, bidirectional: bool = False) -> Layer:
+    """The plain recurrent layer: hₜ = tanh(xₜW + b + hₜ₋₁U).
+
+        x: (…, T, in) or {"x": x, "mask": (…, T)}     y: (…, T, features), all hₜ, or with last (…, features)
+        W: (in, features)   U: (features, features)   b: (features,)
+
+    Parameters {"input": {"weight": W, "bias": b}, "recurrent": {"weight": U}}; W ~ N(0, 1/in), U orthogonal,
+    b = 0. `mask` is true at the steps of a sequence and false at its padding, which changes nothing. With
+    `reverse` the last step is read first, and outputs stand where their inputs do. `bidirectional` reads
+    both ways, with parameters under "forward" and "backward", and returns 2 · features; its last outputs are
+    those after each has read everything. (Elman 1990.)
+
+    >>> one = {"weight": jnp.ones((1, 1)), "bias": jnp.zeros(1)}
+    >>> rnn(1).forward({"input": one, "recurrent": one}, jnp.array([[1.0], [0.0]])).round(3)  # tanh of tanh 1
+    Array([[0.762],
+           [0.642]], dtype=float32)
+
+    Raises ValueError where `features` is no positive integer, for input without an axis of steps or without
+    floating-point features, and for a mask of another shape.
+    """
+    return _make(RNN, features, last, reverse, bidirectional)
+
+
+@intern
+def gru(features: int, last: bool = False, reverse: bool = False, bidirectional: bool = False) -> Layer:
+    """The gated recurrent unit: the new state is a mixture of the old one and a candidate n.
+
+        r = σ(aᵣ + qᵣ)   z = σ(a_z + q_z)   n = tanh(aₙ + r ⊙ (qₙ + d))   hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁
+        a = xₜW + b, q = hₜ₋₁U, in blocks r, z, n     W: (in, 3 · features)   U: (features, 3 · features)
+
+    Parameters {"input": {"weight": W, "bias": b}, "recurrent": {"weight": U, "bias": d}}; U starts orthogonal
+    in each block. The reset gate acts after the product, as in PyTorch, whose blocks these are. The rest is
+    as in `rnn`. (Cho et al. 2014, eq. 5 to 8, where it acts before the product.)
+
+    >>> gru(4).init(jax.random.key(0), jnp.ones((5, 7, 3)))["recurrent"]["weight"].shape
+    (4, 12)
+
+    Raises ValueError as `rnn` does.
+    """
+    return _make(GRU, features, last, reverse, bidirectional)
+
+
+@intern
+def lstm(features: int, last: bool = False, reverse: bool = False, bidirectional: bool = False) -> Layer:
+    """Long short-term memory: a cell state c that gates forget, write to and read.
+
+        i, f, o = σ(a + q)   g = tanh(a + q)      cₜ = f ⊙ cₜ₋₁ + i ⊙ g      hₜ = o ⊙ tanh(cₜ)
+        a = xₜW + b, q = hₜ₋₁U, in blocks i, f, g, o     W: (in, 4 · features)   U: (features, 4 · features)
+
+    Parameters {"input": {"weight": W, "bias": b}, "recurrent": {"weight": U}}. The bias of the forget gate
+    starts at 1, so that memory lasts (Jozefowicz et al. 2015). The rest is as in `rnn`.
+    (Hochreiter & Schmidhuber 1997; the forget gate: Gers et al. 2000.)
+
+    >>> lstm(2).init(jax.random.key(0), jnp.ones((7, 3)))["input"]["bias"]
+    Array([0., 0., 1., 1., 0., 0., 0., 0.], dtype=float32)
+
+    Raises ValueError as `rnn` does.
+    """
+    return _make(LSTM, features, last, reverse, bidirectional)
+
+
+class Way(NamedTuple):
+    """How a sequence is read: by which cell, whether for its last output only, and whether from its end."""
+
+    cell: Cell
+    last: bool
+    reverse: bool
+
+
+def _make(cell: Cell, features: int, last: bool, reverse: bool, bidirectional: bool) -> Layer:
+    count = check_whole(cell.name, "features", features)
+    if reverse and bidirectional:
+        raise ValueError(f"{cell.name} expected reverse or bidirectional, which reads both ways already.")
+    directions = (False, True) if bidirectional else (bool(reverse),)
+    ways = tuple(Way(cell, bool(last), each) for each in directions)
+    return layer(
+        functools.partial(_recurrent_init, count, ways),
+        functools.partial(recurrent_forward, ways),
+        name=f"{cell.name}({count})",
+        backward=functools.partial(recurrent_backward, ways),
+    )
+
+
+def _recurrent_init(features: int, ways: tuple[Way, ...], key: chex.PRNGKey, x: Any) -> Any:
+    steps, _ = _parts(ways[0].cell.name, x)
+    keys = jax.random.split(key, len(ways))
+    return _named([_draw(way.cell, features, steps.shape[-1], each) for way, each in zip(ways, keys)])
+
+
+def _draw(cell: Cell, features: int, inputs: int, key: chex.PRNGKey) -> dict[str, Any]:
+    """The parameters of one direction."""
+    weight_key, *keys = jax.random.split(key, 1 + cell.blocks)
+    weight = lecun_normal(weight_key, (inputs, cell.blocks * features))
+    bias = jnp.concatenate([jnp.full(features, value, float) for value in cell.bias])
+    orthogonal = jax.nn.initializers.orthogonal()
+    blocks = [orthogonal(each, (features, features)) for each in keys]
+    recurrent = {"weight": jnp.concatenate(blocks, -1)}
+    recurrent |= {"bias": jnp.zeros(features)} if cell is GRU else {}
+    return {"input": {"weight": weight, "bias": bias}, "recurrent": recurrent}
+
+
+def recurrent_forward(ways: tuple[Way, ...], params: Any, x: Any) -> jax.Array:
+    """hₜ of every step, or of the last one."""
+    steps, rows, real = _read(ways, params, x)
+    read = [_states(way, own, rows, real)[0] for way, own in zip(ways, _owns(params))]
+    outputs = [h[-1] if way.last else _ordered(way, h[1:]).swapaxes(0, 1) for way, h in zip(ways, read)]
+    y = jnp.concatenate(outputs, -1)
+    return y.reshape(*steps.shape[:-2], *y.shape[1:])
+
+
+def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta: Any) -> tuple[Any, Any]:
+    """δₜ ← δₜ + what step t + 1 hands back;   ∂c/∂W = Σₜ xₜᵀ∂aₜ, ∂c/∂b = Σₜ ∂aₜ, ∂c/∂U = Σₜ hₜ₋₁ᵀ∂qₜ."""
+    steps, rows, real = _read(ways, params, x)
+    deltas = jnp.split(delta.reshape(rows.shape[1], *delta.shape[steps.ndim - 2 :]), len(ways), axis=-1)
+    each = [_through_time(way, own, rows, real, d) for way, own, d in zip(ways, _owns(params), deltas)]
+    delta_x = functools.reduce(jnp.add, [part for _, part in each]).swapaxes(0, 1).reshape(steps.shape)
+    grads = _named([grads for grads, _ in each])
+    return grads, {**x, "x": delta_x, "mask": jnp.zeros(steps.shape[:-1])} if isinstance(x, dict) else delta_x
+
+
+# Through time -------------------------------------------------------------------------------------
+
+
+def _states(way: Way, own: Any, rows: jax.Array, real: Any) -> State:
+    """The state before each step, and after the last: (T + 1, rows, features), in the order of reading."""
+    a, u = _inputs(way, own, rows), own["recurrent"]["weight"]
+    begin = (jnp.zeros((rows.shape[1], len(u)), jnp.result_type(a, u)),) * way.cell.states
+
+    def turn(state: State, step: Any) -> tuple[State, State]:
+        a, real = step
+        new = way.cell.step(own, a, state[0] @ u, state)
+        new = new if real is None else tuple(jnp.where(real[:, None], n, old) for n, old in zip(new, state))
+        return new, new
+
+    _, after = jax.lax.scan(turn, begin, (a, _ordered(way, real)))
+    return tuple(jnp.concatenate([first[None], rest]) for first, rest in zip(begin, after))
+
+
+def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Array) -> tuple[Any, jax.Array]:
+    """The gradients of one direction, and δ of the steps (T, rows, in)."""
+    a, u, w = _inputs(way, own, rows), own["recurrent"]["weight"], own["input"]["weight"]
+    states = _states(way, own, rows, real)
+    before, end = tuple(each[:-1] for each in states), tuple(jnp.zeros_like(each[0]) for each in states)
+    if way.last:
+        delta = jnp.zeros(before[0].shape, delta.dtype).at[-1:].set(delta)
+    else:
+        delta = _ordered(way, delta.swapaxes(0, 1))
+
+    def turn(handed: State, step: Any) -> tuple[State, tuple[jax.Array, jax.Array]]:
+        a, q, state, delta, real = step
+        handed = (handed[0] + delta, *handed[1:])
+        share = 1 if real is None else real[:, None].astype(delta.dtype)
+        d_a, d_q, (direct, *rest) = way.cell.back(own, a, q, state, tuple(share * d for d in handed))
+        old = direct + d_q @ u.T, *rest
+        return tuple(part + (1 - share) * d for part, d in zip(old, handed)), (d_a, d_q)
+
+    steps = a, before[0] @ u, before, delta, _ordered(way, real)
+    _, (d_a, d_q) = jax.lax.scan(turn, end, steps, reverse=True)
+    x, h, flat_a, flat_q = map(_flat, (_ordered(way, rows), before[0], d_a, d_q))
+    recurrent = {"weight": h.T @ flat_q, "bias": flat_q[:, -len(u) :].sum(0)}  # d adds to the last block
+    grads = {
+        "input": {"weight": x.T @ flat_a, "bias": flat_a.sum(0)},
+        "recurrent": {name: recurrent[name] for name in own["recurrent"]},
+    }
+    return grads, _ordered(way, d_a @ w.T)
+
+
+def _inputs(way: Way, own: Any, rows: jax.Array) -> jax.Array:
+    """a = xW + b of all steps, in the order of reading."""
+    a = _flat(_ordered(way, rows)) @ own["input"]["weight"] + own["input"]["bias"][None]
+    return a.reshape(*rows.shape[:2], a.shape[-1])
+
+
+def _ordered(way: Way, steps: Any) -> Any:
+    """Steps in the order of reading, or back in that of the input; None as it is."""
+    return steps[::-1] if way.reverse and steps is not None else steps
+
+
+def _flat(steps: jax.Array) -> jax.Array:
+    return steps.reshape(-1, steps.shape[-1])
+
+
+# Input and parameters -----------------------------------------------------------------------------
+
+
+def _parts(name: str, x: Any) -> tuple[Any, Any]:
+    """The steps (…, T, in), and the mask (…, T) or None."""
+    given: Any = x if isinstance(x, dict) else {"x": x}
+    steps: Any = given.get("x")
+    mask: Any = given.get("mask")
+    check_features(name, steps)
+    if steps.ndim < 2:
+        expected, got = "an axis of steps before that of the features", Words(f"shape {steps.shape}")
+        raise ValueError(unexpected(name, expected, got, "One sequence goes in as (steps, features)."))
+    if mask is not None and jnp.shape(mask) != steps.shape[:-1]:
+        got = Words(f"shape {jnp.shape(mask)}")
+        raise ValueError(unexpected(f"{name}: mask", f"one truth value a step, {steps.shape[:-1]}", got))
+    return steps, mask
+
+
+def _read(ways: tuple[Way, ...], params: Any, x: Any) -> tuple[Any, jax.Array, Any]:
+    """The steps as they came, the steps (T, rows, in), and which of them (T, rows) are real."""
+    name = ways[0].cell.name
+    steps, mask = _parts(name, x)
+    check_names(name, params, ("forward", "backward") if len(ways) == 2 else ("input", "recurrent"))
+    for own in _owns(params):
+        weight = own["input"]["weight"]
+        check_width(name, steps, weight.shape[0], "weight", weight.shape)
+    count = math.prod(steps.shape[:-2])
+    rows = steps.reshape(count, *steps.shape[-2:]).swapaxes(0, 1)
+    if mask is None:
+        return steps, rows, None
+    real = jnp.asarray(mask, bool).reshape(count, mask.shape[-1]).T
+    rows = jnp.where(real[..., None], rows, 0)  # NaN in the padding would reach the gradient of W
+    return steps, rows, real
+
+
+def _named(owns: list[Any]) -> Any:
+    return owns[0] if len(owns) == 1 else {"forward": owns[0], "backward": owns[1]}
+
+
+def _owns(params: Any) -> list[Any]:
+    return [params["forward"], params["backward"]] if "forward" in params else [params]
