@@ -17,7 +17,6 @@ __all__ = ["Encoder", "encode"]
 
 
 Column = Number | Cycle | Category | Embedded
-
 FEATURES = "features"  # the name of the array beside the ids of embedded columns
 
 
@@ -35,7 +34,7 @@ class Encoder(NamedTuple):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many ids each embedded column has: `fnn.embedding(encoder.counts["carrier"], 8)`."""
+        """How many ids each embedded column has, as `fnn.embedding` wants to know."""
         return {column.name: column.total for column in self.columns if isinstance(column, Embedded)}
 
     def __str__(self) -> str:
@@ -155,10 +154,8 @@ def encode(
             found = Embedded(*found) if name in embedded else found
             _check_few(found, most)
             learned.append(found._replace(gaps=found.gaps and name not in periods))
-    for column in learned:
-        if column.gaps and not allow_missing:
-            cells = read[column.name]
-            _refuse_missing(column.name, cells, np.isnan(numbers_of(column.name, cells, reading)))
+    for name in () if allow_missing else [column.name for column in learned if column.gaps]:
+        _refuse_missing(name, read[name], np.isnan(numbers_of(name, read[name], reading)))
     encoder = Encoder(tuple(learned), allow_missing, reading)
     refuse_twice(encoder.names, "feature")
     return encoder
