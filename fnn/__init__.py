@@ -19,12 +19,13 @@ from fnn.data.standardize import Standardizer, standardize
 from fnn.inspection.explain import explain
 from fnn.inspection.summary import summary
 from fnn.layers.batch_norm import batch_norm
+from fnn.layers.convolution import conv
 from fnn.layers.dense import dense
 from fnn.layers.dropout import dropout
 from fnn.layers.embedding import embedding
-from fnn.layers.flatten import flatten
 from fnn.layers.learned_activation import mixture, prelu, swish
 from fnn.layers.normalization import group_norm, layer_norm, rms_norm
+from fnn.layers.places import avg_pool, flatten, global_avg_pool, max_pool
 from fnn.layers.recurrent import gru, lstm, rnn
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
 from fnn.losses.regression import huber, mae, mse, rmse
@@ -77,6 +78,7 @@ __all__ = [
     "adagrad",
     "adam",
     "apply_updates",
+    "avg_pool",
     "backprop",
     "batch_norm",
     "binary_accuracy",
@@ -85,6 +87,7 @@ __all__ = [
     "check_gradients",
     "clip_by_global_norm",
     "confusion_matrix",
+    "conv",
     "dense",
     "dropout",
     "embedding",
@@ -97,6 +100,7 @@ __all__ = [
     "fit",
     "flatten",
     "freeze",
+    "global_avg_pool",
     "gradient_descent",
     "group_norm",
     "gru",
@@ -108,6 +112,7 @@ __all__ = [
     "loss",
     "lstm",
     "mae",
+    "max_pool",
     "merge",
     "mixture",
     "momentum",

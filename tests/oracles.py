@@ -389,3 +389,53 @@ def lstm(own, steps):
         h = sigmoid(o) * np.tanh(c)
         found.append(h)
     return np.array(found).reshape(len(steps), -1)
+
+
+def pads(places, window, stride, dilation, padding):
+    """What is added before and after each axis; SAME as TensorFlow and lax have it, the odd one after."""
+    if padding == "SAME":
+        each = zip(places, window, stride, dilation, strict=True)
+        totals = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in each]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(0, 0)] * len(places) if padding == "VALID" else list(padding)
+
+
+def windows_of(x, window, stride, dilation, padding, value=0.0):
+    """For every place out: the window's numbers (k…, channels), and which of them are no padding."""
+    around = pads(x.shape[:-1], window, stride, dilation, padding)
+    padded = np.pad(np.asarray(x, np.float64), [*around, (0, 0)], constant_values=value)
+    real = np.pad(np.ones(x.shape), [*around, (0, 0)])
+    counts = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, k, s, d in zip(padded.shape[:-1], window, stride, dilation, strict=True)
+    ]
+    for out in np.ndindex(*counts):
+        places = tuple(
+            slice(o * s, o * s + d * (k - 1) + 1, d)
+            for o, s, d, k in zip(out, stride, dilation, window, strict=True)
+        )
+        yield out, padded[places], real[places]
+
+
+def conv(x, weight, bias, stride, dilation, padding, groups):
+    """One image (places…, in) by loops; LeCun et al. (1989), without flipping the window."""
+    window, (inputs, features) = weight.shape[:-2], weight.shape[-2:]
+    found = {}
+    for out, seen, _ in windows_of(x, window, stride, dilation, padding):
+        found[out] = y = np.array(bias, np.float64)
+        for f in range(features):
+            group = f // (features // groups)
+            y[f] += (seen[..., group * inputs : (group + 1) * inputs] * weight[..., f]).sum()
+    shape = tuple(n + 1 for n in max(found))
+    return np.array([found[out] for out in np.ndindex(*shape)]).reshape(*shape, features)
+
+
+def pool(x, window, stride, padding, kind):
+    """The largest or the mean of each window of one image; padding never is the largest, nor counted."""
+    value = -np.inf if kind == "max" else 0.0
+    ones, found = (1,) * len(window), {}
+    for out, seen, real in windows_of(x, window, stride, ones, padding, value):
+        numbers, counts = seen.reshape(-1, x.shape[-1]), real.reshape(-1, x.shape[-1]).sum(0)
+        found[out] = numbers.max(0) if kind == "max" else numbers.sum(0) / counts
+    shape = tuple(n + 1 for n in max(found))
+    return np.array([found[out] for out in np.ndindex(*shape)]).reshape(*shape, x.shape[-1])

@@ -152,7 +152,7 @@ FORMULA = re.compile(r"[=←→·Σ√∂≤×↦]|\(n|\(…")
 SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.transformations", "losses.regression",
            "losses.classification", "metrics.regression", "metrics.classification", "layers.dense", "layers.dropout",
            "layers.batch_norm", "layers.normalization", "layers.learned_activation",
-           "layers.embedding", "layers.recurrent"]  # fmt: skip
+           "layers.embedding", "layers.recurrent", "layers.convolution"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", fnn.__all__)

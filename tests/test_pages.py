@@ -18,9 +18,9 @@ def test_the_code_of_a_page_prints_what_the_page_shows(page, monkeypatch, tmp_pa
     try:
         results = markdown.outputs(page)
     except ModuleNotFoundError as error:
-        if error.name not in ("optax", "pandas"):
+        if error.name not in ("optax", "pandas", "torch"):
             raise
-        pytest.skip(f"{page} needs {error.name}: pip install -e '.[oracle]'")
+        pytest.skip(f"{page} needs Optax, pandas and PyTorch: pip install -e '.[oracle]' torch")
     assert results, f"{page} has no code"
     for code, shown, printed in results:
         assert (shown is not None) == bool(printed), (

@@ -8,8 +8,8 @@ import chex
 import jax
 from jax.nn.initializers import Initializer
 
+from fnn.guard.features import check_features, check_width, initial
 from fnn.guard.numbers import check_whole
-from fnn.layers.features import check_features, check_width, initial
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.experimental import checkify
 from jax.nn.initializers import Initializer
 
+from fnn.guard.features import initial
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, unexpected
-from fnn.layers.features import initial
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 

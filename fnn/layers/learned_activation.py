@@ -11,9 +11,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.guard.features import check_features
 from fnn.guard.numbers import check_number
 from fnn.guard.words import unexpected
-from fnn.layers.features import check_features
 from fnn.network.intern import as_layer, intern
 from fnn.network.layer import Forward, Layer, check_names, is_plain, layer, name_errors
 

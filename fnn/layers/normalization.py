@@ -13,9 +13,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.guard.features import check_features, check_width
 from fnn.guard.numbers import ABOVE_0, check_number, check_whole
 from fnn.guard.words import Words, unexpected
-from fnn.layers.features import check_features, check_width
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 

@@ -15,11 +15,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from fnn.guard.features import check_features, check_width
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, unexpected
 from fnn.layers.cells import GRU, LSTM, RNN, Cell, State
 from fnn.layers.dense import lecun_normal
-from fnn.layers.features import check_features, check_width
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 
@@ -144,7 +144,7 @@ def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta
     each = [_through_time(way, own, rows, real, d) for way, own, d in zip(ways, _owns(params), deltas)]
     delta_x = functools.reduce(jnp.add, [part for _, part in each]).swapaxes(0, 1).reshape(steps.shape)
     grads = _named([grads for grads, _ in each])
-    return grads, {**x, "x": delta_x, "mask": jnp.zeros(steps.shape[:-1])} if isinstance(x, dict) else delta_x
+    return grads, {**jax.tree.map(jnp.zeros_like, x), "x": delta_x} if isinstance(x, dict) else delta_x
 
 
 # Through time -------------------------------------------------------------------------------------
@@ -215,7 +215,9 @@ def _flat(steps: jax.Array) -> jax.Array:
 def _parts(name: str, x: Any) -> tuple[Any, Any]:
     """The steps (…, T, in), and the mask (…, T) or None."""
     given: Any = x if isinstance(x, dict) else {"x": x}
-    steps: Any = given.get("x")
+    if not {"x"} <= set(given) <= {"x", "mask"}:
+        raise ValueError(unexpected(name, "an array, or a dict of x and mask", Words(f"{sorted(given)}")))
+    steps: Any = given["x"]
     mask: Any = given.get("mask")
     check_features(name, steps)
     if steps.ndim < 2:

@@ -149,6 +149,14 @@ def test_no_steps_are_the_initial_state():
         assert make(3).forward(params, jnp.ones((2, 0, 4))).shape == (2, 0, 3)
 
 
+def test_a_dict_need_not_have_a_mask():
+    layer, x = fnn.gru(3), jnp.asarray(normal(2, 5, 4), jnp.float32)
+    params = parameters(layer, x)
+    np.testing.assert_array_equal(layer.forward(params, {"x": x}), layer.forward(params, x))
+    _, delta_x = layer.backward(params, {"x": x}, None, jnp.ones((2, 5, 3)))
+    assert list(delta_x) == ["x"] and delta_x["x"].shape == x.shape
+
+
 # --- how they start
 
 
@@ -236,7 +244,10 @@ WRONG = {
         lambda: fnn.lstm(3).init(key(0), {"x": X, "mask": jnp.ones((2, 4))}),
         ("lstm: mask expected one truth value a step, (2, 5)", "shape (2, 4)")),
     "whole numbers": (lambda: fnn.rnn(3).init(key(0), X.astype(int)), ("rnn expected floating-point features", "int32")),
-    "a dict without x": (lambda: fnn.rnn(3).init(key(0), {"mask": jnp.ones((2, 5))}), ("rnn expected one array", "None")),
+    "a dict without x": (
+        lambda: fnn.rnn(3).init(key(0), {"mask": jnp.ones((2, 5))}), ("rnn expected an array, or a dict of x and mask", "['mask']")),
+    "a mask of another name": (
+        lambda: fnn.gru(3).init(key(0), {"x": X, "masks": jnp.ones((2, 5))}), ("dict of x and mask", "['masks', 'x']")),
     "parameters of one way": (
         lambda: fnn.gru(3, bidirectional=True).forward(parameters(fnn.gru(3), X), X),
         ("gru expected parameters named ['backward', 'forward']",)),

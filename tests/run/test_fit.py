@@ -382,7 +382,7 @@ def test_a_run_with_statistics_and_recurrent_layers_goes_on_with_the_same_bits()
 
 def test_where_a_recurrent_run_goes_bad_is_named():
     parts = listening(), fnn.softmax_cross_entropy, fnn.gradient_descent(1e38), X, Y
-    with pytest.warns(RuntimeWarning, match=r"was not finished: in its step \d+ the .* of layer \d"):
+    with pytest.warns(RuntimeWarning, match=r"in its step \d+ the .* was the first that is not finite"):
         fitted = fnn.fit(*parts, key=jax.random.key(0), epochs=3, batch_size=8)
     assert fitted.stopped == "not_finite"
     chex.assert_tree_all_finite(fitted.params)

@@ -153,6 +153,9 @@ BRING_THEIR_OWN = {
     "layer_norm": fnn.layer_norm(),
     "rms_norm": fnn.rms_norm(),
     "group_norm": fnn.group_norm(2, axes=1),
+    "conv": fnn.conv(4, (3,)),
+    "max_pool": fnn.max_pool((1,)),
+    "avg_pool": fnn.avg_pool((1,)),
     "rnn": fnn.rnn(4),
     "gru": fnn.gru(4, reverse=True),
     "lstm": fnn.lstm(2, bidirectional=True),
@@ -301,6 +304,10 @@ LAYERS = {  # the network, the shape of x, and what is not derived by hand
     "group_norm": (fnn.serial(fnn.group_norm(2, axes=3), fnn.flatten(3), dense(3)), (3, 2, 2, 4), ()),
     "embedding": (
         fnn.serial(as_ids, fnn.embedding(5, 2), fnn.flatten(2), dense(3)), (3, 4), ("layer 0, as_ids",)),
+    "conv and pools": (
+        fnn.serial(fnn.conv(4, (3, 3)), jax.nn.relu, fnn.max_pool((2, 2)), fnn.conv(3, (2, 2), stride=2),
+                   fnn.avg_pool((2, 2), 1, "SAME"), fnn.global_avg_pool(2), dense(3)),
+        (3, 6, 5, 2), ()),
     "rnn": (fnn.serial(dense(4), fnn.rnn(3), dense(3)), (2, 5, 4), ()),
     "rnn, last": (fnn.serial(fnn.rnn(3, last=True), dense(3)), (2, 5, 4), ()),
     "rnn, reverse": (fnn.serial(fnn.rnn(3, reverse=True), dense(3)), (2, 5, 4), ()),
