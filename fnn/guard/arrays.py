@@ -82,8 +82,8 @@ def _not_numbers(value: Any, array: np.ndarray, name: str) -> TypeError:
     if place is None:
         got = f"{dtype}"
         fix = "If its entries are quantities, give .astype(float); categories go through fnn.encode."
-        if array.dtype.kind == "m":  # a duration, which is a whole number to NumPy
-            fix = _fix_for(array.flat[0])
+        if array.dtype.kind == "m":  # durations, which are whole numbers to NumPy
+            fix = _fix_for(np.timedelta64(1))
     else:
         got, fix = describe(entries[place]) + place_of(place), _fix_for(entries[place])
     return TypeError(f"{name} expected numbers, got {got} ({dtype} of shape {array.shape}). {fix}")

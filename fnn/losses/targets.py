@@ -111,7 +111,7 @@ def check_classes(pair: Pair) -> None:
     elif y[:-1] == z[:-1] != y != z:
         fix = f"Let the last layer have {y[-1]} outputs, one a class."
     elif y not in (z, z[:-1]):
-        fix = "Is there one target a row? Images go through fnn.flatten before fnn.dense."
+        fix = "Is there one target a row? Images need fnn.flatten, sequences a layer with last=True."
     elif y != z and not is_whole:
         expected = "whole-number class ids"
         fix = "Give y.astype(int); names go through fnn.labels; quantities go with fnn.mse."

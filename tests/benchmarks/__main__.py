@@ -2,7 +2,7 @@
 
     pip install -e ".[bench]"
     python -m tests.benchmarks                        everything; on two cores half an hour
-    python -m tests.benchmarks training sweep         parts: training, limits, sweep, start, memory
+    python -m tests.benchmarks training sweep         parts: training, layers, limits, sweep, start, memory
     python -m tests.benchmarks --json out.json --picture out.png
 
 Run it on a machine that does nothing else. A time is the median of repeated runs, warm and waited for; its
@@ -28,7 +28,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from tests.benchmarks import peers
+from tests.benchmarks import peers, sequences_and_images
 from tests.benchmarks.peers import PEERS, Task
 
 IN_PYTHON = {"PyTorch", "Equinox + Optax", "Flax NNX + Optax", "Keras on JAX"}  # a call a step: fewer epochs
@@ -233,7 +233,23 @@ def process(program, environment):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-PARTS = {"training": training, "limits": limits, "sweep": sweep, "start": start, "memory": memory}
+def layers(repeats):
+    """Milliseconds a step of networks with convolutions and with a GRU."""
+    for name in sequences_and_images.DATA:
+        found = sequences_and_images.times(name, repeats)
+        steps = {each: [t / sequences_and_images.STEPS * 1e3 for t in own] for each, own in found.items()}
+        for each, own in steps.items():
+            yield line(name, each, own, "ms a step", steps["fnn"])
+
+
+PARTS = {
+    "training": training,
+    "layers": layers,
+    "limits": limits,
+    "sweep": sweep,
+    "start": start,
+    "memory": memory,
+}
 
 
 # What is shown -------------------------------------------------------------------------------------

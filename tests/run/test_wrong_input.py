@@ -270,6 +270,7 @@ BEGINNINGS = {
     "a state whose best is no best": (lambda: fit(state=FITTED.state._replace(best=PARAMS), key=None), TypeError, "fit: state.best expected fnn.Best(params, cost, epoch) or None", "got a tuple", "None"),
     "a state whose best is another network's": (lambda: fit(state=FITTED.state._replace(best=FITTED.state.best._replace(params=WIDE_PARAMS)), key=None), ValueError, "state.best.params[0]['weight'] expected (4, 8)", "got (4, 16)", "parameters of the same network"),
     "params of one object": (lambda: fit(params=np.array(object())), TypeError, "fit: params expected numbers", "got an object", "network.init(key, x)"),
+    "durations, none of them": (lambda: fit(x=np.zeros((0, 4), "m8[s]")), TypeError, "x expected numbers", "(timedelta64[s] of shape (0, 4))", "dates=['when']"),
     "params of durations": (lambda: fit(params=[np.timedelta64(3, "s")]), TypeError, "fit: params[0] expected numbers", "got timedelta64[s]", "network.init(key, x)"),
     "params beyond float32": (lambda: fit(params=jax.tree.map(lambda p: np.full(p.shape, 1e300), PARAMS)), ValueError, "fit: params[0]['bias'] expected numbers that float32 can hold", "got 1e+300 in row 0", "network.init(key, x)"),
     "a number beyond int32 in a state": (lambda: fit(state=with_params([2**31]), key=None), ValueError, "fit: state.params[0] expected numbers that int32 can hold", "got 2147483648", "._replace changes a number in it"),
