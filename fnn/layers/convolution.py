@@ -15,13 +15,13 @@ from fnn.layers.dense import lecun_normal
 from fnn.layers.windows import (
     Padding,
     Windows,
+    add_back,
     as_images,
     make_windows,
-    pad,
     pads_of,
     places_of,
     places_out,
-    taps,
+    shifts,
 )
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
@@ -130,21 +130,15 @@ def _by_xla(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> j
 def _by_shifts(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
     """One matrix product of the shifted copies side by side; of single channels, their weighted sum."""
     inputs, features = weight.shape[-2:]
-    shifts, w = _shifts(windows, x), weight.reshape(-1, inputs, features)
+    copies, w = shifts(windows, x), weight.reshape(-1, inputs, features)
     if groups == 1:
-        return jnp.concatenate(shifts, -1) @ w.reshape(-1, features)
+        return jnp.concatenate(copies, -1) @ w.reshape(-1, features)
     if inputs == 1:  # each output sees one channel
-        seen = [jnp.repeat(shift, features // groups, -1) for shift in shifts]
+        seen = [jnp.repeat(shift, features // groups, -1) for shift in copies]
         return functools.reduce(jnp.add, [part * w[t].reshape(_row(part)) for t, part in enumerate(seen)])
-    stack = jnp.stack([shift.reshape(*shift.shape[:-1], groups, inputs) for shift in shifts], -3)
-    w = w.reshape(len(shifts), inputs, groups, features // groups)
-    return jnp.einsum("...tgi,tigf->...gf", stack, w).reshape(*shifts[0].shape[:-1], features)
-
-
-def _shifts(windows: Windows, x: jax.Array) -> list[jax.Array]:
-    """For each place in a window, what all windows have there: (n, places out…, channels) each."""
-    padded = pad(windows, x)
-    return [padded[tap] for tap in taps(windows, x.shape[1:-1])]
+    stack = jnp.stack([shift.reshape(*shift.shape[:-1], groups, inputs) for shift in copies], -3)
+    w = w.reshape(len(copies), inputs, groups, features // groups)
+    return jnp.einsum("...tgi,tigf->...gf", stack, w).reshape(*copies[0].shape[:-1], features)
 
 
 def _row(like: jax.Array) -> tuple[int, ...]:
@@ -160,13 +154,9 @@ def conv_backward(
     delta = delta.reshape(len(images), *delta.shape[x.ndim - images.ndim + 1 :])
     d = delta.reshape(*delta.shape[:-1], groups, features // groups)
     w = weight.reshape(-1, inputs, groups, features // groups)
-    padded = pad(windows, images)
-    grads, delta_x = [], jnp.zeros_like(padded)
-    for t, tap in enumerate(taps(windows, images.shape[1:-1])):
-        shift = padded[tap].reshape(*d.shape[:-2], groups, inputs)
-        grads.append(jnp.einsum("...gi,...gf->igf", shift, d))
-        delta_x = delta_x.at[tap].add(jnp.einsum("...gf,igf->...gi", d, w[t]).reshape(padded[tap].shape))
-    kept = [slice(lo, lo + n) for (lo, _), n in zip(pads_of(windows, images.shape[1:-1]), images.shape[1:-1])]
+    copies = [each.reshape(*each.shape[:-1], groups, inputs) for each in shifts(windows, images)]
+    grads = [jnp.einsum("...gi,...gf->igf", copy, d) for copy in copies]
+    parts = [jnp.einsum("...gf,igf->...gi", d, each).reshape(*d.shape[:-2], -1) for each in w]
     bias = delta.reshape(-1, features).sum(0)
-    delta_x = delta_x[(slice(None), *kept)].reshape(x.shape)
+    delta_x = add_back(windows, images, parts).reshape(x.shape)
     return {"weight": jnp.stack(grads).reshape(weight.shape), "bias": bias}, delta_x

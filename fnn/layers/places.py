@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from fnn.guard.features import check_features
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, unexpected
-from fnn.layers.windows import Padding, Windows, as_images, make_windows, pad, pads_of, taps
+from fnn.layers.windows import Padding, Windows, add_back, as_images, make_windows, shifts
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, layer, no_parameters
 
@@ -126,9 +126,7 @@ def _pool(windows: Windows, forward: Any, backward: Any) -> Layer:
 
 def _shifts(windows: Windows, x: Any, value: float) -> list[jax.Array]:
     check_features(windows.name, x)
-    images = as_images(windows, x)
-    padded = pad(windows, images, value)
-    return [padded[tap] for tap in taps(windows, images.shape[1:-1])]
+    return shifts(windows, as_images(windows, x), value)
 
 
 def _shaped(windows: Windows, y: jax.Array, x: jax.Array) -> jax.Array:
@@ -154,7 +152,7 @@ def max_pool_backward(
         hit = free & (shift == y)
         free &= ~hit
         parts.append(jnp.where(hit, delta, 0))
-    return (), _spread(windows, images, parts).reshape(x.shape)
+    return (), add_back(windows, images, parts).reshape(x.shape)
 
 
 def avg_pool_forward(windows: Windows, params: tuple[()], x: jax.Array) -> jax.Array:
@@ -170,23 +168,13 @@ def avg_pool_backward(
     images = as_images(windows, x)
     delta = delta.reshape(len(images), *delta.shape[x.ndim - images.ndim + 1 :])
     share = delta / _counts(windows, images)
-    return (), _spread(windows, images, [share] * math.prod(windows.shape)).reshape(x.shape)
+    return (), add_back(windows, images, [share] * math.prod(windows.shape)).reshape(x.shape)
 
 
 def _counts(windows: Windows, images: jax.Array) -> jax.Array:
     """n[o]: (1, places out…, 1)."""
     ones = jnp.ones((1, *images.shape[1:-1], 1), images.dtype)
-    padded = pad(windows, ones)
-    return functools.reduce(jnp.add, [padded[tap] for tap in taps(windows, images.shape[1:-1])])
-
-
-def _spread(windows: Windows, images: jax.Array, parts: list[jax.Array]) -> jax.Array:
-    """Each window's parts back at the places that they came from, added up."""
-    places = images.shape[1:-1]
-    total = jnp.zeros_like(pad(windows, images))
-    for tap, part in zip(taps(windows, places), parts):
-        total = total.at[tap].add(part)
-    return total[(slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(pads_of(windows, places), places)))]
+    return functools.reduce(jnp.add, shifts(windows, ones))
 
 
 def global_avg_pool_forward(axes: int, params: tuple[()], x: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ x: (…, places…, channels), the places over the last axes but one. A window o
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -78,14 +78,10 @@ def as_images(windows: Windows, x: Any) -> jax.Array:
 
 def pads_of(windows: Windows, places: Sequence[int]) -> list[tuple[int, int]]:
     """How many places are added before and after, along each axis."""
-    if windows.padding == "VALID":
-        return [(0, 0)] * len(places)
-    if windows.padding != "SAME":
+    if not isinstance(windows.padding, str):
         return list(windows.padding)  # type: ignore[arg-type]
     spans = [d * (k - 1) + 1 for k, d in zip(windows.shape, windows.dilation)]
-    each = zip(places, spans, windows.stride)
-    totals = [max((-(-n // s) - 1) * s + span - n, 0) for n, span, s in each]
-    return [(total // 2, total - total // 2) for total in totals]
+    return list(jax.lax.padtype_to_pads(places, spans, windows.stride, windows.padding))
 
 
 def places_out(windows: Windows, places: Sequence[int]) -> tuple[int, ...]:
@@ -102,10 +98,24 @@ def places_out(windows: Windows, places: Sequence[int]) -> tuple[int, ...]:
     return found
 
 
-def pad(windows: Windows, x: jax.Array, value: Any = 0) -> jax.Array:
-    """The places with `value` around them."""
-    pairs = [(0, 0), *pads_of(windows, x.shape[1:-1]), (0, 0)]
-    return jnp.pad(x, pairs, constant_values=value)
+def shifts(windows: Windows, images: jax.Array, value: float = 0) -> list[jax.Array]:
+    """For each place in a window, what all windows have there: (n, places out…, channels) each."""
+    padded = _pad(windows, images, value)
+    return [padded[tap] for tap in taps(windows, images.shape[1:-1])]
+
+
+def add_back(windows: Windows, images: jax.Array, parts: Iterable[jax.Array]) -> jax.Array:
+    """The adjoint of `shifts`: a part for each place in a window, added up where it came from."""
+    places = images.shape[1:-1]
+    total = jnp.zeros_like(_pad(windows, images, 0))
+    for tap, part in zip(taps(windows, places), parts):
+        total = total.at[tap].add(part)
+    return total[(slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(pads_of(windows, places), places)))]
+
+
+def _pad(windows: Windows, images: jax.Array, value: float) -> jax.Array:
+    pairs = [(0, 0), *pads_of(windows, images.shape[1:-1]), (0, 0)]
+    return jnp.pad(images, pairs, constant_values=value)
 
 
 def taps(windows: Windows, places: Sequence[int]) -> Iterator[tuple[slice, ...]]:

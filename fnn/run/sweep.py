@@ -188,9 +188,9 @@ def _members_at_once(count: int, workers: int, setting: Setting, like: State) ->
     """
     most, room = (16, 2**22) if jax.default_backend() == "cpu" else (256, 2**30)
     rows = setting.x, setting.y, setting.sample_weight
-    own = 8 * _bytes(like.params) + (
-        _bytes(rows) if are_copied(rows) else 0
-    )  # and gradients, moments, updates
+    own = 8 * _bytes(like.params)  # and gradients, moments, updates
+    if are_copied(rows):
+        own += _bytes(rows)
     most = max(1, min(most, count, room // max(own, 1)))
 
     def in_a_row(size: int) -> int:
