@@ -156,7 +156,7 @@ def conv_backward(
     w = weight.reshape(-1, inputs, groups, features // groups)
     copies = [each.reshape(*each.shape[:-1], groups, inputs) for each in shifts(windows, images)]
     grads = [jnp.einsum("...gi,...gf->igf", copy, d) for copy in copies]
-    parts = [jnp.einsum("...gf,igf->...gi", d, each).reshape(*d.shape[:-2], -1) for each in w]
+    parts = [jnp.einsum("...gf,igf->...gi", d, each).reshape(*d.shape[:-2], groups * inputs) for each in w]
     bias = delta.reshape(-1, features).sum(0)
     delta_x = add_back(windows, images, parts).reshape(x.shape)
     return {"weight": jnp.stack(grads).reshape(weight.shape), "bias": bias}, delta_x
