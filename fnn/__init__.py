@@ -18,25 +18,27 @@ from fnn.data.split import split
 from fnn.data.standardize import Standardizer, standardize
 from fnn.inspection.explain import explain
 from fnn.inspection.summary import summary
+from fnn.layers.attention import attention
 from fnn.layers.batch_norm import batch_norm
-from fnn.layers.convolution import conv
-from fnn.layers.dense import dense
-from fnn.layers.dropout import dropout
-from fnn.layers.embedding import embedding
+from fnn.layers.convolution import conv, conv_transpose
 from fnn.layers.learned_activation import mixture, prelu, swish
+from fnn.layers.linear import dense, embedding
 from fnn.layers.normalization import group_norm, layer_norm, rms_norm
 from fnn.layers.places import avg_pool, flatten, global_avg_pool, max_pool
 from fnn.layers.recurrent import gru, lstm, rnn
+from fnn.layers.transformer import positional_embedding, positional_encoding, transformer_block
+from fnn.layers.units import dropout
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.multilabel import binary_accuracy, exact_match
 from fnn.metrics.regression import r2_score
-from fnn.network.compose import residual, serial
+from fnn.network.compose import repeat, serial
 from fnn.network.layer import Layer, LayerError, layer
-from fnn.network.modify import freeze, precision, repeat
-from fnn.network.parallel import parallel
+from fnn.network.modify import freeze, precision
+from fnn.network.parallel import parallel, residual
 from fnn.network.parameters import merge, trained
+from fnn.network.stream import Stream, generate, stream
 from fnn.network.wire import wire
 from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop
 from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
@@ -72,12 +74,14 @@ __all__ = [
     "RuleState",
     "Standardizer",
     "State",
+    "Stream",
     "Sweep",
     "accuracy",
     "adadelta",
     "adagrad",
     "adam",
     "apply_updates",
+    "attention",
     "avg_pool",
     "backprop",
     "batch_norm",
@@ -88,6 +92,7 @@ __all__ = [
     "clip_by_global_norm",
     "confusion_matrix",
     "conv",
+    "conv_transpose",
     "dense",
     "dropout",
     "embedding",
@@ -100,6 +105,7 @@ __all__ = [
     "fit",
     "flatten",
     "freeze",
+    "generate",
     "global_avg_pool",
     "gradient_descent",
     "group_norm",
@@ -120,6 +126,8 @@ __all__ = [
     "nesterov",
     "one_hot",
     "parallel",
+    "positional_embedding",
+    "positional_encoding",
     "precision",
     "predict",
     "prelu",
@@ -137,11 +145,13 @@ __all__ = [
     "standardize",
     "start",
     "step",
+    "stream",
     "summary",
     "sweep",
     "swish",
     "train",
     "trained",
+    "transformer_block",
     "weight_decay",
     "wire",
 ]

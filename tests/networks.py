@@ -126,6 +126,19 @@ def nested():
     return fnn.serial(fnn.dense(4), deep, sides, joined, fnn.dense(1))
 
 
+def with_mask(x):
+    """The numbers of "mask" as booleans, and the first step always seen."""
+    return {**x, "mask": (x["mask"] > 0).at[..., 0].set(True)}
+
+
+def steps_of(given):
+    return given["x"]
+
+
+def attend(**options):
+    return lambda: fnn.serial(with_mask, fnn.attention(6, heads=2, **options))
+
+
 LAYERS = {  # how it is built, the axes of one example
     "plain function": (lambda: fnn.serial(jnp.tanh), (4,)),
     "dense": (lambda: fnn.dense(3), (4,)),
@@ -145,6 +158,7 @@ LAYERS = {  # how it is built, the axes of one example
     "mixture per unit": (lambda: fnn.mixture(jnp.tanh, jnp.sin, per_unit=True), (2, 4)),
     "conv": (lambda: fnn.conv(3, (3, 3), stride=2), (4, 5, 2)),
     "conv of sequences": (lambda: fnn.conv(4, (3,), dilation=2, groups=2), (6, 2)),
+    "conv_transpose": (lambda: fnn.conv_transpose(3, (3, 2), stride=2), (2, 3, 2)),
     "max_pool": (lambda: fnn.max_pool((2, 2)), (4, 5, 2)),
     "avg_pool": (lambda: fnn.avg_pool((2, 2), 1, "SAME"), (4, 5, 2)),
     "global_avg_pool": (lambda: fnn.global_avg_pool(2), (4, 5, 2)),
@@ -154,6 +168,17 @@ LAYERS = {  # how it is built, the axes of one example
     "gru, last": (lambda: fnn.gru(3, last=True), (5, 4)),
     "lstm, both ways": (lambda: fnn.lstm(3, bidirectional=True), (5, 4)),
     "rnn of masked steps": (lambda: fnn.rnn(3, reverse=True), {"x": (5, 4), "mask": (5,)}),
+    "attention": (lambda: fnn.attention(6, heads=2), (5, 4)),
+    "attention to steps before": (lambda: fnn.attention(8, heads=2, causal=True, rotary=10_000.0), (5, 4)),
+    "attention to a context": (attend(), {"x": (5, 4), "context": (3, 2), "mask": (3,)}),
+    "attention by pairs": (attend(dropout=0.5), {"x": (5, 4), "mask": (5, 5)}),
+    "positional_encoding": (fnn.positional_encoding, (5, 3)),
+    "positional_embedding": (lambda: fnn.positional_embedding(7), (5, 4)),
+    "transformer_block": (lambda: fnn.transformer_block(4, heads=2, dropout=0.2), (5, 4)),
+    "transformer_block of masked steps": (
+        lambda: fnn.serial(with_mask, fnn.transformer_block(4, 2), steps_of),
+        {"x": (5, 4), "mask": (5,)},
+    ),
     "statistics": (lambda: CENTRE, (4,)),
     "serial": (lambda: fnn.serial(fnn.flatten(2), fnn.dense(5), jnp.tanh, fnn.dropout(0.5)), (2, 3)),
     "residual": (lambda: fnn.residual(fnn.dense(4), jnp.tanh), (4,)),

@@ -391,6 +391,67 @@ def lstm(own, steps):
     return np.array(found).reshape(len(steps), -1)
 
 
+def attention(own, x, context, allowed, heads, rotary=None):
+    """Vaswani et al. (2017), eq. 1 and section 3.2.2, query by query; rotated as Su et al. (2021), eq. 34."""
+
+    def affine(name, rows):
+        return rows @ own[name]["weight"] + own[name]["bias"]
+
+    def turned(row, place):
+        pairs = len(row) // 2
+        if rotary is None:
+            return row
+        new = np.empty_like(row)
+        for i in range(pairs):  # the first half with the second
+            angle = place * rotary ** (-2 * i / len(row))
+            new[i] = row[i] * np.cos(angle) - row[i + pairs] * np.sin(angle)
+            new[i + pairs] = row[i] * np.sin(angle) + row[i + pairs] * np.cos(angle)
+        return new
+
+    q, k, v = affine("query", x), affine("key", context), affine("value", context)
+    d, taken = q.shape[1] // heads, np.zeros(q.shape)
+    for t in range(len(x)):
+        for head in range(heads):
+            own_columns = slice(head * d, (head + 1) * d)
+            query = turned(q[t, own_columns], t)
+            shares = {}
+            for s in range(len(context)):
+                if allowed[t, s]:
+                    shares[s] = np.exp(query @ turned(k[s, own_columns], s) / np.sqrt(d))
+            for s, share in shares.items():
+                taken[t, own_columns] += share / sum(shares.values()) * v[s, own_columns]
+    return affine("output", taken)
+
+
+def conv_transpose(x, weight, bias, stride, dilation, padding, groups):
+    """Each place adds its product with each place of the window, where `conv` would have read it."""
+    window, features = weight.shape[:-2], weight.shape[-2] * groups
+    places = x.shape[:-1]
+    if padding == "SAME":
+        larger = [n * s for n, s in zip(places, stride)]
+        around = pads(larger, window, stride, dilation, "SAME")
+    else:
+        around = [(0, 0)] * len(places) if padding == "VALID" else padding
+        larger = [
+            (n - 1) * s + d * (k - 1) + 1 - sum(pair)
+            for n, s, d, k, pair in zip(places, stride, dilation, window, around)
+        ]
+    y = np.zeros((*larger, features)) + bias
+    seen = x.shape[-1] // groups
+    for place in np.ndindex(*places):
+        for tap in np.ndindex(*window):
+            at = tuple(
+                s * o + d * t - lo for s, o, d, t, (lo, _) in zip(stride, place, dilation, tap, around)
+            )
+            if all(0 <= i < n for i, n in zip(at, larger)):
+                for g in range(groups):
+                    mine = slice(g * weight.shape[-2], (g + 1) * weight.shape[-2])
+                    y[(*at, mine)] += (
+                        weight[tap][:, g * seen : (g + 1) * seen] @ x[place][g * seen : (g + 1) * seen]
+                    )
+    return y
+
+
 def pads(places, window, stride, dilation, padding):
     """What is added before and after each axis; SAME as TensorFlow and lax have it, the odd one after."""
     if padding == "SAME":

@@ -150,9 +150,9 @@ def test_every_public_name_has_a_docstring_and_says_it_in_a_sentence():
 
 FORMULA = re.compile(r"[=←→·Σ√∂≤×↦]|\(n|\(…")
 SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.transformations", "losses.regression",
-           "losses.classification", "metrics.regression", "metrics.classification", "layers.dense", "layers.dropout",
+           "losses.classification", "metrics.regression", "metrics.classification", "layers.linear", "layers.units",
            "layers.batch_norm", "layers.normalization", "layers.learned_activation",
-           "layers.embedding", "layers.recurrent", "layers.convolution"]  # fmt: skip
+           "layers.recurrent", "layers.attention", "layers.transformer", "layers.convolution"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", fnn.__all__)

@@ -26,6 +26,15 @@ def layer(built):
     return lambda x: built.forward(params, x), X
 
 
+def piece_by_piece(x):
+    """Two pieces through attention, one after the other."""
+    network = fnn.attention(4, heads=2, causal=True)
+    params = network.init(jax.random.key(2), X)
+    begin, step = fnn.stream(network)
+    first, state = step(params, begin(params, x[:2], 6), x[:2])
+    return jnp.concatenate([first, step(params, state, x[2:])[0]])
+
+
 def rule(built):
     """A rule's update as a function of the gradient."""
     params = jnp.ones((6, 4))
@@ -47,12 +56,19 @@ ARRAYS = {
     "group_norm": (*layer(fnn.group_norm(2, axes=1)), True),
     "embedding": (lambda table: fnn.embedding(6, 4).forward({"table": table}, IDS), X, True),
     "conv": (*layer(fnn.conv(3, (3,))), True),
+    "conv_transpose": (*layer(fnn.conv_transpose(3, (3,))), True),
     "max_pool": (*layer(fnn.max_pool((2,))), True),
     "avg_pool": (*layer(fnn.avg_pool((2,))), True),
     "global_avg_pool": (*layer(fnn.global_avg_pool(1)), True),
     "rnn": (*layer(fnn.rnn(3)), True),
     "gru": (*layer(fnn.gru(3)), True),
     "lstm": (*layer(fnn.lstm(3)), True),
+    "attention": (*layer(fnn.attention(4, heads=2, causal=True)), True),
+    "positional_encoding": (*layer(fnn.positional_encoding()), True),
+    "positional_embedding": (*layer(fnn.positional_embedding(6)), True),
+    "transformer_block": (*layer(fnn.transformer_block(4, heads=2)), True),
+    "stream": (piece_by_piece, X, True),
+    "generate": (lambda x: fnn.generate(fnn.embedding(6, 6), {"table": x @ x.T}, IDS, 3), X, False),
     "prelu": (*layer(fnn.prelu()), True),
     "swish": (*layer(fnn.swish()), True),
     "mixture": (*layer(fnn.mixture(jnp.tanh, jax.nn.relu)), True),
@@ -130,6 +146,7 @@ VALUES = {
     "Report",
     "RuleState",
     "State",
+    "Stream",
     "Sweep",
 }
 

@@ -1,4 +1,4 @@
-"""What layers share: the features on the last axis that they take, and what their parameters begin with."""
+"""What layers share: features on the last axis, the steps of sequences, and what parameters begin with."""
 
 from typing import Any
 
@@ -35,6 +35,19 @@ def check_width(layer: str, x: Any, width: int, name: str, shape: tuple[int, ...
         got = Words(f"{x.shape[-1]} in an input of shape {x.shape}")
         fix = "Give it the columns it was initialised for, or initialise it again for these."
         raise ValueError(unexpected(layer, expected, got, fix))
+
+
+def sequence_parts(layer: str, x: Any, options: tuple[str, ...]) -> dict[str, Any]:
+    """The steps (…, T, features) as "x", alone or in a dict with others; refused with none or other names."""
+    given = x if isinstance(x, dict) else {"x": x}
+    if not {"x"} <= set(given) <= {"x", *options}:
+        got = Words(f"{sorted(given)}")
+        raise ValueError(unexpected(layer, f"an array, or a dict of x and {' and '.join(options)}", got))
+    check_features(layer, given["x"])
+    if given["x"].ndim < 2:
+        expected, got = "an axis of steps before that of the features", Words(f"shape {given['x'].shape}")
+        raise ValueError(unexpected(layer, expected, got, "One sequence goes in as (steps, features)."))
+    return given
 
 
 def initial(name: str, init: Initializer, key: chex.PRNGKey, shape: tuple[int, ...]) -> jax.Array:

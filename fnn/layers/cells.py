@@ -1,4 +1,4 @@
-"""The cells of recurrent layers: one step, and its derivative written out.
+"""The cells of recurrent layers: one step, its derivative written out, and what its parameters begin with.
 
 a = xW + b and q = hU are what input and state add, (rows, blocks · features). A state is a tuple whose first
 array is the output h. `back` gets the derivative of the cost with respect to the new state, and gives those
@@ -8,8 +8,11 @@ with respect to a, to q, and to the old state where it does not act through q.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
+
+from fnn.layers.linear import lecun_normal
 
 __all__: list[str] = []
 
@@ -108,3 +111,15 @@ def lstm_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) 
 RNN = Cell("rnn", (0,), 1, rnn_step, rnn_back)
 GRU = Cell("gru", (0, 0, 0), 1, gru_step, gru_back)
 LSTM = Cell("lstm", (0, 1, 0, 0), 2, lstm_step, lstm_back)
+
+
+def draw(cell: Cell, features: int, inputs: int, key: chex.PRNGKey) -> dict[str, Any]:
+    """The parameters of one direction: W ~ N(0, 1/in), U orthogonal in each block."""
+    weight_key, *keys = jax.random.split(key, 1 + cell.blocks)
+    weight = lecun_normal(weight_key, (inputs, cell.blocks * features))
+    bias = jnp.concatenate([jnp.full(features, value, float) for value in cell.bias])
+    orthogonal = jax.nn.initializers.orthogonal()
+    blocks = [orthogonal(each, (features, features)) for each in keys]
+    recurrent = {"weight": jnp.concatenate(blocks, -1)}
+    recurrent |= {"bias": jnp.zeros(features)} if cell is GRU else {}
+    return {"input": {"weight": weight, "bias": bias}, "recurrent": recurrent}

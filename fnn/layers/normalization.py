@@ -18,6 +18,7 @@ from fnn.guard.numbers import ABOVE_0, check_number, check_whole
 from fnn.guard.words import Words, unexpected
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
+from fnn.network.stream import needs_all_steps
 
 __all__ = ["group_norm", "layer_norm", "rms_norm"]
 
@@ -147,6 +148,7 @@ def group_norm(groups: int, axes: int, eps: float = 1e-5) -> Layer:
         functools.partial(group_norm_forward, groups, axes, eps),
         name=f"group_norm({groups})",
         backward=functools.partial(group_norm_backward, groups, axes, eps),
+        stream=needs_all_steps("group_norm") if axes > 1 else None,
     )
 
 

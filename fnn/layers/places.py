@@ -13,6 +13,7 @@ from fnn.guard.words import Words, unexpected
 from fnn.layers.windows import Padding, Windows, add_back, as_images, make_windows, shifts
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, layer, no_parameters
+from fnn.network.stream import needs_all_steps
 
 __all__ = ["avg_pool", "flatten", "global_avg_pool", "max_pool"]
 
@@ -35,6 +36,7 @@ def flatten(axes: int) -> Layer:
         functools.partial(flatten_forward, axes),
         name=f"flatten({axes})",
         backward=flatten_backward,
+        stream=needs_all_steps("flatten") if axes > 1 else None,
     )
 
 
@@ -112,6 +114,7 @@ def global_avg_pool(axes: int) -> Layer:
         functools.partial(global_avg_pool_forward, count),
         name=f"global_avg_pool({count})",
         backward=functools.partial(global_avg_pool_backward, count),
+        stream=needs_all_steps("global_avg_pool"),
     )
 
 
@@ -121,6 +124,7 @@ def _pool(windows: Windows, forward: Any, backward: Any) -> Layer:
         functools.partial(forward, windows),
         name=f"{windows.name}({windows.shape})",
         backward=functools.partial(backward, windows),
+        stream=needs_all_steps(windows.name),
     )
 
 

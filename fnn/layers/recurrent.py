@@ -15,13 +15,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from fnn.guard.features import check_features, check_width
+from fnn.guard.features import check_width, sequence_parts
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, unexpected
-from fnn.layers.cells import GRU, LSTM, RNN, Cell, State
-from fnn.layers.dense import lecun_normal
+from fnn.layers.cells import GRU, LSTM, RNN, Cell, State, draw
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
+from fnn.network.stream import needs_all_steps
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -107,34 +107,41 @@ def _make(cell: Cell, features: int, last: bool, reverse: bool, bidirectional: b
         functools.partial(recurrent_forward, ways),
         name=f"{cell.name}({count})",
         backward=functools.partial(recurrent_backward, ways),
+        stream=(functools.partial(_begin, ways), functools.partial(recurrent_step, ways))
+        if directions == (False,)
+        else needs_all_steps(f"{cell.name} that reads from the end"),
     )
 
 
 def _recurrent_init(features: int, ways: tuple[Way, ...], key: chex.PRNGKey, x: Any) -> Any:
     steps, _ = _parts(ways[0].cell.name, x)
     keys = jax.random.split(key, len(ways))
-    return _named([_draw(way.cell, features, steps.shape[-1], each) for way, each in zip(ways, keys)])
-
-
-def _draw(cell: Cell, features: int, inputs: int, key: chex.PRNGKey) -> dict[str, Any]:
-    """The parameters of one direction."""
-    weight_key, *keys = jax.random.split(key, 1 + cell.blocks)
-    weight = lecun_normal(weight_key, (inputs, cell.blocks * features))
-    bias = jnp.concatenate([jnp.full(features, value, float) for value in cell.bias])
-    orthogonal = jax.nn.initializers.orthogonal()
-    blocks = [orthogonal(each, (features, features)) for each in keys]
-    recurrent = {"weight": jnp.concatenate(blocks, -1)}
-    recurrent |= {"bias": jnp.zeros(features)} if cell is GRU else {}
-    return {"input": {"weight": weight, "bias": bias}, "recurrent": recurrent}
+    return _named([draw(way.cell, features, steps.shape[-1], each) for way, each in zip(ways, keys)])
 
 
 def recurrent_forward(ways: tuple[Way, ...], params: Any, x: Any) -> jax.Array:
     """hₜ of every step, or of the last one."""
     steps, rows, real = _read(ways, params, x)
     read = [_states(way, own, rows, real)[0] for way, own in zip(ways, _owns(params))]
-    outputs = [h[-1] if way.last else _ordered(way, h[1:]).swapaxes(0, 1) for way, h in zip(ways, read)]
-    y = jnp.concatenate(outputs, -1)
+    y = jnp.concatenate([_output(way, h) for way, h in zip(ways, read)], -1)
     return y.reshape(*steps.shape[:-2], *y.shape[1:])
+
+
+def _output(way: Way, h: jax.Array) -> jax.Array:
+    return h[-1] if way.last else _ordered(way, h[1:]).swapaxes(0, 1)
+
+
+def _begin(ways: tuple[Way, ...], params: Any, x: Any, length: int) -> State:
+    _, rows, _ = _read(ways, params, x)
+    return _zeros(ways[0], params, rows)
+
+
+def recurrent_step(ways: tuple[Way, ...], params: Any, state: State, x: Any) -> tuple[jax.Array, State]:
+    """The next steps, from the state that those before have left."""
+    steps, rows, real = _read(ways, params, x)
+    states = _states(ways[0], params, rows, real, state)
+    y = _output(ways[0], states[0])
+    return y.reshape(*steps.shape[:-2], *y.shape[1:]), tuple(each[-1] for each in states)
 
 
 def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta: Any) -> tuple[Any, Any]:
@@ -150,10 +157,10 @@ def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta
 # Through time -------------------------------------------------------------------------------------
 
 
-def _states(way: Way, own: Any, rows: jax.Array, real: Any) -> State:
+def _states(way: Way, own: Any, rows: jax.Array, real: Any, begin: State | None = None) -> State:
     """The state before each step, and after the last: (T + 1, rows, features), in the order of reading."""
     a, u = _inputs(way, own, rows), own["recurrent"]["weight"]
-    begin = (jnp.zeros((rows.shape[1], len(u)), jnp.result_type(a, u)),) * way.cell.states
+    begin = _zeros(way, own, rows) if begin is None else begin
 
     def turn(state: State, step: Any) -> tuple[State, State]:
         a, real = step
@@ -163,6 +170,13 @@ def _states(way: Way, own: Any, rows: jax.Array, real: Any) -> State:
 
     _, after = jax.lax.scan(turn, begin, (a, _ordered(way, real)))
     return tuple(jnp.concatenate([first[None], rest]) for first, rest in zip(begin, after))
+
+
+def _zeros(way: Way, own: Any, rows: jax.Array) -> State:
+    """h₀ = 0: (rows, features)."""
+    u = own["recurrent"]["weight"]
+    kind = jnp.result_type(rows, own["input"]["weight"], u)
+    return (jnp.zeros((rows.shape[1], len(u)), kind),) * way.cell.states
 
 
 def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Array) -> tuple[Any, jax.Array]:
@@ -214,15 +228,8 @@ def _flat(steps: jax.Array) -> jax.Array:
 
 def _parts(name: str, x: Any) -> tuple[Any, Any]:
     """The steps (…, T, in), and the mask (…, T) or None."""
-    given: Any = x if isinstance(x, dict) else {"x": x}
-    if not {"x"} <= set(given) <= {"x", "mask"}:
-        raise ValueError(unexpected(name, "an array, or a dict of x and mask", Words(f"{sorted(given)}")))
-    steps: Any = given["x"]
-    mask: Any = given.get("mask")
-    check_features(name, steps)
-    if steps.ndim < 2:
-        expected, got = "an axis of steps before that of the features", Words(f"shape {steps.shape}")
-        raise ValueError(unexpected(name, expected, got, "One sequence goes in as (steps, features)."))
+    given = sequence_parts(name, x, ("mask",))
+    steps, mask = given["x"], given.get("mask")
     if mask is not None and jnp.shape(mask) != steps.shape[:-1]:
         got = Words(f"shape {jnp.shape(mask)}")
         raise ValueError(unexpected(f"{name}: mask", f"one truth value a step, {steps.shape[:-1]}", got))

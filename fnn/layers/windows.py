@@ -1,4 +1,5 @@
-"""Windows over the places of an image, a sequence or a volume: where they lie, and what is in them.
+"""Windows over the places of an image, a sequence or a volume: where they lie, and what is in them, and its
+product with weights.
 
 x: (…, places…, channels), the places over the last axes but one. A window of shape k takes every d-th place
 (dilation), and moves on by s (stride) over places that are padded by lo before and hi after:
@@ -6,6 +7,7 @@ x: (…, places…, channels), the places over the last axes but one. A window o
     places out = ⌊(n + lo + hi − d(k − 1) − 1) / s⌋ + 1            "SAME": ⌈n / s⌉, lo the smaller half
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +100,21 @@ def places_out(windows: Windows, places: Sequence[int]) -> tuple[int, ...]:
     return found
 
 
+def places_before(windows: Windows, places: Sequence[int]) -> tuple[int, ...]:
+    """The fewest places that have so many windows; "SAME": s · n."""
+    if windows.padding == "SAME":
+        return tuple(n * s for n, s in zip(places, windows.stride))
+    pads = pads_of(windows, places) if windows.padding != "VALID" else [(0, 0)] * len(places)
+    found = tuple(
+        (n - 1) * s + d * (k - 1) + 1 - lo - hi
+        for n, (lo, hi), k, s, d in zip(places, pads, windows.shape, windows.stride, windows.dilation)
+    )
+    if min(found) < 1:
+        got = Words(f"{tuple(places)} places and padding {windows.padding}")
+        raise ValueError(unexpected(windows.name, "at least one place along each axis", got))
+    return found
+
+
 def shifts(windows: Windows, images: jax.Array, value: float = 0) -> list[jax.Array]:
     """For each place in a window, what all windows have there: (n, places out…, channels) each."""
     padded = _pad(windows, images, value)
@@ -129,3 +146,69 @@ def taps(windows: Windows, places: Sequence[int]) -> Iterator[tuple[slice, ...]]
                 for t, d, o, s in zip(place, windows.dilation, counts, windows.stride)
             ),
         )
+
+
+# Products with weights W: (window…, in / groups, features) -------------------------------------------
+
+
+def product_by_xla(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """Σₜ x[s·o + d·t − lo] Wₜ as one convolution of XLA."""
+    kind = jnp.result_type(x, weight)
+    axes = "XYZ"[: len(windows.shape)]
+    return jax.lax.conv_general_dilated(
+        x.astype(kind),
+        weight.astype(kind),
+        windows.stride,
+        pads_of(windows, x.shape[1:-1]),
+        rhs_dilation=windows.dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=groups,
+    )
+
+
+def product_by_shifts(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """One matrix product of the shifted copies side by side; of single channels, their weighted sum."""
+    inputs, features = weight.shape[-2:]
+    copies, w = shifts(windows, x), weight.reshape(-1, inputs, features)
+    if groups == 1:
+        return jnp.concatenate(copies, -1) @ w.reshape(-1, features)
+    if inputs == 1:  # each output sees one channel
+        seen = [jnp.repeat(shift, features // groups, -1) for shift in copies]
+        return functools.reduce(jnp.add, [part * w[t].reshape(as_row(part)) for t, part in enumerate(seen)])
+    stack = jnp.stack([shift.reshape(*shift.shape[:-1], groups, inputs) for shift in copies], -3)
+    w = w.reshape(len(copies), inputs, groups, features // groups)
+    return jnp.einsum("...tgi,tigf->...gf", stack, w).reshape(*copies[0].shape[:-1], features)
+
+
+def as_row(like: jax.Array) -> tuple[int, ...]:
+    """The shape of one number a channel."""
+    return (1,) * (like.ndim - 1) + (-1,)
+
+
+def weight_slope(
+    windows: Windows, groups: int, weight: jax.Array, x: jax.Array, delta: jax.Array
+) -> jax.Array:
+    """∂c/∂Wₜ = Σₒ x[s·o + d·t − lo]ᵀδ[o]."""
+    d = delta.reshape(*delta.shape[:-1], groups, -1)
+    copies = [each.reshape(*each.shape[:-1], groups, -1) for each in shifts(windows, x)]
+    return jnp.stack([jnp.einsum("...gi,...gf->igf", copy, d) for copy in copies]).reshape(weight.shape)
+
+
+def adjoint_by_shifts(
+    windows: Windows, groups: int, images: jax.Array, weight: jax.Array, delta: jax.Array
+) -> jax.Array:
+    """x[s·o + d·t − lo] += δ[o]Wₜᵀ: of `images` only the shape is used."""
+    inputs, features = weight.shape[-2:]
+    d = delta.reshape(*delta.shape[:-1], groups, features // groups)
+    w = weight.reshape(-1, inputs, groups, features // groups)
+    parts = [jnp.einsum("...gf,igf->...gi", d, each).reshape(*d.shape[:-2], groups * inputs) for each in w]
+    return add_back(windows, jnp.zeros(images.shape, jnp.result_type(delta, weight)), parts)
+
+
+def adjoint_by_xla(
+    windows: Windows, groups: int, images: jax.Array, weight: jax.Array, delta: jax.Array
+) -> jax.Array:
+    """The same as the adjoint of XLA's convolution."""
+    kind = jnp.result_type(delta, weight)
+    forward = functools.partial(product_by_xla, windows, groups, weight=weight.astype(kind))
+    return jax.linear_transpose(forward, images.astype(kind))(delta.astype(kind))[0]

@@ -83,6 +83,13 @@ def as_layer(part: object, combinator: str) -> Layer:
     return _plain(part)
 
 
+def as_layers(name: str, layers: tuple[Layer | Forward, ...]) -> tuple[Layer, ...]:
+    """The parts of a combinator, at least one."""
+    if not layers:
+        raise ValueError(f"{name}() holds no layers: give at least one, as in {name}(fnn.dense(10)).")
+    return tuple(as_layer(part, name) for part in layers)
+
+
 @intern
 def _plain(function: Forward) -> Layer:
     return layer(no_parameters, functools.partial(call_plain, function), name=name_of(function))

@@ -29,6 +29,7 @@ class Layer(NamedTuple):
 
         inside(params, x)            → [(place, layer, params, x), …]   what it hands to the layers in it
         backward(params, x, y, δ)    → grads, δ_x      its derivative by hand, δ = ∂c/∂y
+        stream                       → (begin, step)   how it goes through a sequence: see `fnn.stream`
 
     `parts` are the layers inside. `inside` says what each is given, so any network can be walked. A layer
     with parts has backward(params, x, y, δ, pull), where pull(place, layer, params, x, δ) → grads, δ_x
@@ -42,6 +43,7 @@ class Layer(NamedTuple):
     parts: tuple["Layer", ...] = ()
     inside: Forward | None = None
     backward: Forward | None = None
+    stream: tuple[Forward, Forward] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, tuple(map(to_names, self))
@@ -108,6 +110,7 @@ def layer(
     parts: tuple[Layer, ...] = (),
     inside: Forward | None = None,
     backward: Forward | None = None,
+    stream: tuple[Forward, Forward] | None = None,
 ) -> Layer:
     """Make a layer from its functions; without `forward_train` it does the same while it learns.
 
@@ -134,7 +137,8 @@ def layer(
     _check_functions(
         init=init, forward=forward, forward_train=forward_train, inside=inside, backward=backward
     )
-    return Layer(functools.partial(_initialise, init), forward, forward_train, name, parts, inside, backward)
+    started = functools.partial(_initialise, init)
+    return Layer(started, forward, forward_train, name, parts, inside, backward, stream)
 
 
 def _check_functions(**functions: Any) -> None:

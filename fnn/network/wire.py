@@ -13,6 +13,7 @@ from fnn.guard.words import Words, describe, shapes, signature, unexpected
 from fnn.network.intern import as_layer, intern
 from fnn.network.layer import Forward, Layer, check_names, check_train_key, layer, name_errors
 from fnn.network.parameters import check_branches
+from fnn.network.stream import begin_parts, stream_of
 
 __all__ = ["wire"]
 
@@ -43,6 +44,10 @@ def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
         name=f"wire({', '.join(name for name, _ in named)})",
         parts=tuple(part for _, part in named),
         inside=functools.partial(_wire_inside, function, named),
+        stream=(
+            functools.partial(begin_parts, functools.partial(_wire_inside, function, named)),
+            functools.partial(_wire_step, function, named),
+        ),
     )
 
 
@@ -115,6 +120,24 @@ def _wire_forward_train(
     net = {n: _Part(n, part, functools.partial(call, part), params[n]) for n, part in named}
     y = function(_Net(net), x)
     return y, {name: part.params for name, part in net.items()}
+
+
+def _wire_step(
+    function: Callable[..., Any], named: Named, params: Any, state: Any, x: chex.ArrayTree
+) -> tuple[Any, Any]:
+    """function(net, x), each part with the state that it carries along; one that is called twice has none."""
+    old = dict(zip((name for name, _ in named), state))
+    moved = {name: own for name, own in old.items() if not jax.tree.leaves(own)}
+
+    def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
+        if jax.tree.leaves(moved.get(name)):
+            raise ValueError(f"part '{name}' has a state of the steps before, so it is called once a step.")
+        y, moved[name] = stream_of(part).step(own, old[name], x)
+        return y, own
+
+    check_names("wire", params, old)
+    y = function(_Net({n: _Part(n, p, functools.partial(call, n, p), params[n]) for n, p in named}), x)
+    return y, tuple(moved[name] for name in old)
 
 
 def _wire_inside(function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree) -> list[Any]:

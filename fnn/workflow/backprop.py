@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.trees import check_same
-from fnn.layers import activation
+from fnn.layers.units import derivative_of
 from fnn.losses import classification, regression
 from fnn.network.layer import Layer, plain_function
 from fnn.network.parameters import trained
@@ -153,7 +153,7 @@ def step_back(place: str, layer: Layer, params: Any, x: Any, delta: Any) -> Step
 def backward_of(layer: Layer) -> Callable[..., Any] | None:
     """The layer's own derivative, or that of the activation that it is; None where none is written."""
     function = plain_function(layer)
-    return layer.backward if function is None else activation.derivative_of(function)
+    return layer.backward if function is None else derivative_of(function)
 
 
 def _cast_like(like: Any, tree: Any) -> Any:

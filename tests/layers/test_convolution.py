@@ -12,8 +12,13 @@ import pytest
 from networks import key, parameters, refused
 
 import fnn
-from fnn.layers.convolution import _by_shifts, _by_xla
-from fnn.layers.windows import make_windows
+from fnn.layers.windows import (
+    adjoint_by_shifts,
+    adjoint_by_xla,
+    make_windows,
+    product_by_shifts,
+    product_by_xla,
+)
 
 close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
 
@@ -78,7 +83,8 @@ def test_it_is_a_loop_over_windows_in_both_forms_with_its_derivative(
         windows = make_windows("conv", window, geometry.get("stride", 1), options.get("padding", "SAME"),
                                geometry.get("dilation", 1))  # fmt: skip
         groups = options.get("groups", 1)
-        close(_by_xla(windows, groups, x, params["weight"]), _by_shifts(windows, groups, x, params["weight"]))
+        w = params["weight"]
+        close(product_by_xla(windows, groups, x, w), product_by_shifts(windows, groups, x, w))
         y, pull = jax.vjp(layer.forward, params, x)
         delta = jnp.asarray(normal(*y.shape, seed=2))
         chex.assert_trees_all_close(layer.backward(params, x, y, delta), pull(delta), rtol=1e-10, atol=1e-10)
@@ -116,6 +122,82 @@ def test_outputs_and_gradients_are_those_of_pytorch(x64, places, inputs, feature
         close(grads["bias"], theirs.bias.grad.numpy())
 
 
+# --- the way back as a layer
+
+
+@every_case
+def test_its_transpose_spreads_each_place_in_both_forms_with_its_derivative(
+    x64, places, inputs, features, window, options
+):
+    features = inputs * options.get("groups", 1)  # any multiple of the groups
+    layer = fnn.conv_transpose(features, window, **options)
+    channels = inputs
+    with x64():
+        x = jnp.asarray(normal(2, *places, channels))
+        params = parameters(layer, x)
+        weight, bias = np.asarray(params["weight"]), np.asarray(params["bias"])
+        assert weight.shape == (*window, features // options.get("groups", 1), channels)
+        form = full(window, options)
+        expected = np.array([oracles.conv_transpose(image, weight, bias, **form) for image in np.asarray(x)])
+        y = layer.forward(params, x)
+        close(y, expected)
+        if options.get("padding", "SAME") == "SAME":
+            assert y.shape[1:-1] == tuple(n * s for n, s in zip(places, form["stride"]))
+        windows = make_windows(
+            "conv", window, form["stride"], options.get("padding", "SAME"), form["dilation"]
+        )
+        larger, groups = jnp.zeros(y.shape), options.get("groups", 1)
+        forms = [f(windows, groups, larger, params["weight"], x) for f in (adjoint_by_shifts, adjoint_by_xla)]
+        close(*forms)
+        _, pull = jax.vjp(layer.forward, params, x)
+        delta = jnp.asarray(normal(*y.shape, seed=2))
+        chex.assert_trees_all_close(layer.backward(params, x, y, delta), pull(delta), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0), (0, 1))], ids=str)
+def test_it_is_the_derivative_of_the_convolution_with_the_same_weights(x64, stride, padding):
+    down, up = fnn.conv(4, (3, 3), stride, padding), fnn.conv_transpose(2, (3, 3), stride, padding)
+    with x64():
+        small = jnp.asarray(normal(2, 3, 4, 4))
+        params = parameters(up, small) | {"bias": jnp.zeros(2)}
+        large = up.forward(params, small)
+        y, pull = jax.vjp(lambda x: down.forward(params | {"bias": jnp.zeros(4)}, x), jnp.zeros(large.shape))
+        assert y.shape == small.shape
+        close(pull(small)[0], large)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("stride", "dilation", "crop"), [(1, 1, 0), (2, 1, 1), (3, 2, 2)])
+def test_its_outputs_and_gradients_are_those_of_pytorch(x64, groups, stride, dilation, crop):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    theirs = torch.nn.ConvTranspose2d(4, 6, (3, 2), stride, crop, dilation=dilation, groups=groups).double()
+    x = normal(2, 3, 5, 4)
+    given = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    y = theirs(given)
+    (y**2).sum().backward()
+    last = lambda array: np.moveaxis(array.detach().numpy(), 1, -1)
+    kernel = lambda array: array.detach().numpy().transpose(2, 3, 1, 0)
+    with x64():
+        layer = fnn.conv_transpose(6, (3, 2), stride, crop, dilation, groups)
+        params = {
+            "weight": jnp.asarray(kernel(theirs.weight)),
+            "bias": jnp.asarray(theirs.bias.detach().numpy()),
+        }
+        loss = lambda params, x: (layer.forward(params, x) ** 2).sum()
+        grads, slope = jax.grad(loss, (0, 1))(params, jnp.asarray(x))
+        close(layer.forward(params, jnp.asarray(x)), last(y))
+        close(slope, last(given.grad))
+        close(grads["weight"], kernel(theirs.weight.grad))
+        close(grads["bias"], theirs.bias.grad.numpy())
+
+
+def test_what_arrives_at_a_place_starts_as_large_as_what_was_there():
+    layer, x = fnn.conv_transpose(64, (4, 4), stride=2), jnp.asarray(normal(2, 16, 16, 32), jnp.float32)
+    y = layer.forward(layer.init(key(0), x), x)
+    assert abs(float(y[:, 4:-4, 4:-4].std()) - 1) < 0.1
+
+
 @pytest.mark.parametrize("leading", [(), (1,), (2, 3), (0,)], ids=str)
 def test_any_axes_may_stand_before_the_places(leading):
     layer = fnn.conv(3, (3, 3), stride=2)
@@ -144,11 +226,12 @@ def test_a_sequence_is_causal_with_padding_before_it_alone():
 
 
 def test_the_form_is_chosen_by_platform():
-    layer, x = fnn.conv(3, (3, 3)), jnp.ones((2, 5, 5, 2))
-    params = parameters(layer, x)
-    for platform, is_xla in (("cpu", False), ("cuda", True), ("tpu", True)):
-        program = jax.export.export(jax.jit(layer.forward), platforms=[platform])(params, x).mlir_module()
-        assert ("stablehlo.convolution" in program) == is_xla
+    x = jnp.ones((2, 5, 5, 2))
+    for layer in (fnn.conv(3, (3, 3)), fnn.conv_transpose(3, (3, 3), stride=2)):
+        params = parameters(layer, x)
+        for platform, is_xla in (("cpu", False), ("cuda", True), ("tpu", True)):
+            program = jax.export.export(jax.jit(layer.forward), platforms=[platform])(params, x).mlir_module()
+            assert ("stablehlo.convolution" in program) == is_xla
 
 
 def test_a_small_network_learns_to_tell_crosses_from_rings():

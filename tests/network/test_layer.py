@@ -46,9 +46,14 @@ def call_with(number, params, x):
 
 
 @every_layer
-def test_one_example_a_batch_and_vmap_give_the_same_numbers(build, shape):
-    network, forward = build(), quick(build().forward)
-    params, x = parameters(network, inputs(shape, 3)), inputs(shape, 2, 3)
+def test_one_example_a_batch_and_vmap_give_the_same_numbers(build, shape, x64):
+    with x64():
+        give_the_same_numbers(build(), shape)
+
+
+def give_the_same_numbers(network, shape):
+    forward, wide = quick(network.forward), lambda x: jax.tree.map(lambda leaf: leaf.astype(float), x)
+    params, x = parameters(network, wide(inputs(shape, 3))), wide(inputs(shape, 2, 3))
     batches = forward(params, x)
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), x)
     alone = [forward(params, jax.tree.map(lambda leaf, i=i: leaf[i], rows)) for i in range(6)]
@@ -58,7 +63,7 @@ def test_one_example_a_batch_and_vmap_give_the_same_numbers(build, shape):
         "one by one": jax.tree.map(lambda *ys: jnp.stack(ys), *alone),
     }
     in_halves = "bf16" in str(jax.make_jaxpr(network.forward)(params, x))
-    rounding = 2.0**-6 if in_halves else 1e-6
+    rounding = 2.0**-6 if in_halves else 1e-12
     for form, y in forms.items():
         y = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), y, batches)
         chex.assert_trees_all_close(y, batches, rtol=rounding, atol=rounding, custom_message=form)
@@ -312,7 +317,16 @@ def test_a_plain_function_is_a_layer_without_parameters():
 
 
 def test_a_layer_is_a_named_tuple_of_functions_and_of_the_layers_inside():
-    assert fnn.Layer._fields == ("init", "forward", "forward_train", "name", "parts", "inside", "backward")
+    assert fnn.Layer._fields == (
+        "init",
+        "forward",
+        "forward_train",
+        "name",
+        "parts",
+        "inside",
+        "backward",
+        "stream",
+    )
     assert fnn.serial(CENTRE, joined).parts[0] is CENTRE
     assert [part.name for part in block().parts] == ["dense(4)", "tanh", "dropout(0.5)", "centre"]
 

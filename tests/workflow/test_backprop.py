@@ -14,9 +14,9 @@ import pytest
 from networks import CENTRE, as_ids, parameters, refused, twice
 
 import fnn
-from fnn.layers import activation as activations
-from fnn.layers.activation import SLOPES, WHOLE
-from fnn.layers.dense import dense_backward
+from fnn.layers import units as activations
+from fnn.layers.linear import dense_backward
+from fnn.layers.units import SLOPES, WHOLE
 from fnn.losses import classification, regression
 
 partial, dense = functools.partial, fnn.dense
@@ -24,7 +24,7 @@ BACKPROP = importlib.import_module("fnn.workflow.backprop")  # the module: fnn.b
 MODULES = (
     BACKPROP,
     activations,
-    importlib.import_module("fnn.layers.dense"),
+    importlib.import_module("fnn.layers.linear"),
 )  # with lines of the four equations
 
 
@@ -323,6 +323,20 @@ LAYERS = {  # the network, the shape of x, and what is not derived by hand
     "lstm, reverse": (fnn.serial(fnn.lstm(3, reverse=True), dense(3)), (2, 5, 4), ()),
     "lstm, both ways": (
         fnn.serial(fnn.lstm(3, bidirectional=True, last=True), dense(3)), (2, 5, 4), ()),
+    "conv_transpose": (
+        fnn.serial(fnn.conv_transpose(2, (3, 2), stride=2), fnn.flatten(3), dense(3)), (2, 2, 3, 2), ()),
+    "attention": (fnn.serial(dense(4), fnn.attention(6, heads=2), dense(3)), (2, 5, 4), ()),
+    "attention to steps before": (
+        fnn.serial(fnn.attention(8, heads=2, causal=True, rotary=10_000.0), dense(3)), (2, 5, 4), ()),
+    "attention to a context": (
+        fnn.serial(fnn.attention(6, heads=3), dense(3)), {"x": (2, 5, 4), "context": (2, 3, 2)}, ()),
+    "positions": (
+        fnn.serial(fnn.positional_encoding(), dense(4), fnn.positional_embedding(6), dense(3)), (2, 5, 3), ()),
+    "transformer_block": (
+        fnn.serial(dense(4), fnn.transformer_block(4, heads=2, causal=True), dense(3)), (2, 5, 4), ()),
+    "transformer blocks": (
+        fnn.serial(fnn.repeat(2, fnn.transformer_block(4, heads=2, hidden=3, norm=fnn.rms_norm())), dense(3)),
+        (2, 5, 4), ()),
     "prelu": (fnn.serial(dense(4), fnn.prelu(), dense(3)), (3, 4), ()),
     "prelu per unit": (fnn.serial(dense(4), fnn.prelu(per_unit=True), dense(3)), (3, 2, 4), ()),
     "swish": (fnn.serial(dense(4), fnn.swish(), dense(3)), (3, 4), ()),
