@@ -1,4 +1,4 @@
-"""A layer of your own: its forward, its derivative by hand, and a combinator of your own around it.
+"""Layers of your own, one with statistics, their derivatives by hand, and a combinator around them.
 
 Run it with `python examples/new_layer.py`. A layer is two pure functions, and it brings its own derivative.
 Nothing else is needed: summary, backprop, explain and the search for NaN find all they need in the layer.
@@ -47,6 +47,41 @@ wrong = scale._replace(backward=lambda params, x, y, delta: (scale_backward(para
 mistake = fnn.check_gradients(wrong, {"scale": jnp.array([1.0, -2.0, 0.5])}, x[:4])
 print(f"with a mistake: {mistake.error:.0e} at {mistake.place}\n")
 
+# ── A layer with statistics ───────────────────────────────────────────────────────────────────────
+# Columns of any size are no problem if the layer itself learns how large they are. While the network learns,
+# each batch moves a running maximum of |x|; the trained network divides by it. What stands under the key
+# `statistics` is moved by forward_train alone: no gradient, no optimizer and no penalty touches it.
+
+DECAY = 0.9
+
+
+def largest_init(key, x):
+    return {"statistics": {"largest": jnp.zeros(x.shape[-1])}}
+
+
+def largest_forward(params, x):
+    """y = x / largest."""
+    largest = params["statistics"]["largest"]
+    return x / jnp.where(largest > 0, largest, 1)  # before the first batch: x as it is
+
+
+def largest_forward_train(params, x, key):
+    """largest ← max(decay · largest, |x|), then forward."""
+    seen = jnp.abs(x).reshape(-1, x.shape[-1]).max(0)
+    largest = jnp.maximum(DECAY * params["statistics"]["largest"], jax.lax.stop_gradient(seen))
+    moved = {"statistics": {"largest": largest}}
+    return largest_forward(moved, x), moved
+
+
+def largest_backward(params, x, y, delta):
+    """δ ← δ / largest: a constant of the trained network."""
+    return jax.tree.map(jnp.zeros_like, params), largest_forward(params, delta)
+
+
+largest = fnn.layer(
+    largest_init, largest_forward, largest_forward_train, name="largest", backward=largest_backward
+)
+
 # ── A combinator ──────────────────────────────────────────────────────────────────────────────────
 # A gate around any layer: y = x + g · f(x), with one learned number g that starts at 0, so that the network
 # begins as the identity. A combinator holds its parts, says with `inside` what it hands to them, and passes δ
@@ -85,21 +120,24 @@ def gate(part):
 
 
 # ── Together ──────────────────────────────────────────────────────────────────────────────────────
-# Both stand in a network beside fnn's own layers, and in the summary.
+# All three stand in a network beside fnn's own layers, and in the summary.
 
 y = (np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:]).astype(np.float32)
-network = fnn.serial(scale, fnn.dense(16), gate(fnn.serial(fnn.dense(16), jnp.tanh)), fnn.dense(1))
+x = x * np.array([1.0, 1000.0, 0.01], np.float32)
+network = fnn.serial(largest, scale, fnn.dense(16), gate(fnn.serial(fnn.dense(16), jnp.tanh)), fnn.dense(1))
 print(fnn.summary(network, x[:32]), "\n")
 
 fitted = fnn.fit(network, fnn.mse, fnn.adam(0.01), x, y, key=jax.random.key(0), epochs=200)
 by_hand = fnn.backprop(network, fnn.mse, fitted.params, x, y)
-automatic = jax.grad(fnn.loss(network, fnn.mse))(fitted.params, x, y)
+automatic = fnn.trained(jax.grad(fnn.loss(network, fnn.mse))(fitted.params, x, y))
 differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), by_hand.grads, automatic)
 print(f"cost {fitted.history['cost'][0]:.2f} → {fitted.history['cost'][-1]:.3f}")
-print(f"gate {float(fitted.params[2]['gate']):.2f}, scale {np.round(fitted.params[0]['scale'], 2)}")
+print(f"gate {float(fitted.params[3]['gate']):.2f}, scale {np.round(fitted.params[1]['scale'], 2)}")
+print(f"largest {np.round(fitted.params[0]['statistics']['largest'], 3)}")
 print(f"backprop by hand and jax.grad differ by at most {max(jax.tree.leaves(differences)):.0e}")
 
 assert check.error < 1e-2 < mistake.error
 assert by_hand.automatic == ()  # no derivative was left to jax.vjp
 assert max(jax.tree.leaves(differences)) < 1e-4
+assert np.allclose(fitted.params[0]["statistics"]["largest"], abs(x).max(0), rtol=0.5)
 assert fitted.history["cost"][-1] < 0.1 * fitted.history["cost"][0]

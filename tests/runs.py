@@ -20,7 +20,19 @@ def network():
     return fnn.serial(fnn.dense(8), jax.nn.relu, fnn.dropout(0.2), fnn.dense(3))
 
 
-def fit(epochs=6, rule=None, seed=0, validation=HELD, **options):
+def as_sequence(x):
+    return (jnp.abs(3 * x) % 5).astype(int)
+
+
+def listening():
+    """Ids, attention, states along the sequence and statistics: (45, 4) rows as sequences of four steps."""
+    return fnn.serial(
+        as_sequence, fnn.embedding(5, 4), fnn.transformer_block(4, heads=2, causal=True, dropout=0.1),
+        fnn.gru(4), fnn.batch_norm(0.9), fnn.dropout(0.2), fnn.lstm(4, last=True), fnn.dense(3),
+    )  # fmt: skip
+
+
+def fit(epochs=6, rule=None, seed=0, validation=HELD, build=network, **options):
     """A run with everything on that makes it hard to repeat: dropout, shuffling, clipping, a ragged end."""
     if rule is None:
         rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
@@ -28,7 +40,7 @@ def fit(epochs=6, rule=None, seed=0, validation=HELD, **options):
     if "state" not in options:
         options["key"] = jax.random.key(seed)
     return fnn.fit(
-        network(), fnn.softmax_cross_entropy, rule, X, Y,
+        build(), fnn.softmax_cross_entropy, rule, X, Y,
         epochs=epochs, batch_size=8, validation=validation, **options,
     )  # fmt: skip
 

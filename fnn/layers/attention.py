@@ -38,8 +38,8 @@ def attention(
 
     A mask is true where a key may be seen: (…, S) says which steps of z are no padding, which is read as
     zeros, (…, T, S) which of them each query sees. `causal` lets a step see itself and those before.
-    `rotary`, 10_000 in most networks, turns queries and keys by their places, in pairs of the first and
-    second half (Su et al. 2021, eq. 34).
+    `rotary`, 10_000 in most networks, turns queries and keys by their places (Su et al. 2021, eq. 34; here in
+    pairs of the first and the second half).
     `dropout` is the share of P that is dropped while it learns. Parameters {"query", "key", "value",
     "output"}, each {"weight", "bias"} as in `dense`. (Vaswani et al. 2017, eq. 1 and section 3.2.2.)
 

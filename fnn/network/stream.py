@@ -58,7 +58,7 @@ def stream(network: Layer | Forward) -> Stream:
 
 
 def _begin_door(network: Layer, params: Any, x: Any, length: int) -> Any:
-    shaped = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x)
+    shaped = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype)), x)
     return _begin(network, params, shaped, check_whole("stream", "length", length))
 
 
@@ -125,15 +125,16 @@ def generate(
         f: ids (…, t) ↦ logits (…, t, count)     prompt: (…, T) ids     returns the next ids, (…, steps)
 
     Without a key each id is the most probable one. Below 1 the temperature prefers probable ids, above 1 it
-    levels them. Each step costs one step, as `stream` carries what came before. Afterwards the network is run
-    over the whole sequence once, and refused where it does not give the logits that the steps gave.
+    levels them; a logit of −∞ is never drawn. No step is computed twice, as `stream` carries what came
+    before. Afterwards the network is run over the whole sequence once, and refused where it does not give
+    the logits that the steps gave.
 
     >>> table = jnp.array([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])     # 0 → 1 → 2 → 0
     >>> generate(lambda ids: table[ids], (), jnp.array([0]), 4)
     Array([1, 2, 0, 1], dtype=int32)
 
     Raises ValueError for a prompt without ids, a network that does not give logits for each of them, that
-    sees later ones, or whose logits are not finite, as for ids that have no row.
+    sees later ones, or whose logits are NaN, as for ids that have no row.
     """
     part = as_layer(network, "generate")
     steps = check_whole("generate", "steps", steps)
@@ -157,7 +158,7 @@ def generate(
 def _check(network: Layer, is_finite: bool, is_same: bool) -> None:
     if not is_finite:
         fix = "Has each id of the prompt a row in the embedding?"
-        raise ValueError(unexpected("generate", "finite logits", Words("NaN or infinite ones"), fix))
+        raise ValueError(unexpected("generate", "logits that are numbers", Words("NaN or +∞"), fix))
     if not is_same:
         raise ValueError(
             f"generate: {describe(network)} gives other logits for the whole sequence than step by step: a "
@@ -187,8 +188,9 @@ def _generate(
     _, (ids, seen) = jax.lax.scan(turn, (state, logits[..., -1, :]), jnp.arange(steps))
     ids, seen = jnp.moveaxis(ids, 0, -1), jnp.moveaxis(seen, 0, -2)
     whole = network.forward(params, jnp.concatenate([prompt, ids], -1))[..., prompt.shape[-1] - 1 : -1, :]
-    is_same = abs(seen - whole).max() <= ROUNDING * abs(whole).max()
-    return ids, jnp.isfinite(seen).all() & jnp.isfinite(whole).all(), is_same
+    largest = jnp.where(jnp.isfinite(whole), abs(whole), 0).max()
+    is_same = ((seen == whole) | (abs(seen - whole) <= ROUNDING * largest)).all()
+    return ids, ~(jnp.isnan(seen) | jnp.isposinf(seen)).any(), is_same
 
 
 ROUNDING = 0.05  # of the largest logit: a network in bfloat16 rounds by some of its eight bits

@@ -86,7 +86,7 @@ def test_begin_takes_shapes_and_step_is_a_pure_function_to_scan_map_and_differen
     x = inputs((6, 4), 2)
     params = parameters(network, x)
     begin, step = fnn.stream(network)
-    state = begin(params, jax.ShapeDtypeStruct((2, 1, 4), "float32"), 6)
+    state = begin(params, jax.ShapeDtypeStruct((2, 1, 4), np.float64), 6)  # as NumPy's arrays are
 
     def run(params, x):
         _, y = jax.lax.scan(
@@ -209,6 +209,12 @@ def test_ids_are_drawn_by_their_probabilities_and_by_the_temperature():
     assert np.any(one != other)
 
 
+def test_an_id_whose_logit_is_minus_infinity_is_never_drawn():
+    two = lambda ids: jnp.broadcast_to(jnp.array([0.0, -jnp.inf, 0.0]), (*ids.shape, 3))
+    drawn = fnn.generate(two, (), jnp.zeros((200, 1), int), 5, key=key(0))
+    assert set(np.unique(drawn)) == {0, 2}
+
+
 def test_another_temperature_key_or_prompt_compiles_nothing():
     network = fnn.serial(fnn.embedding(5, 8), fnn.gru(5))
     params = parameters(network, TEXT)
@@ -279,7 +285,7 @@ GENERATED = {
     "one output a sequence": (
         lambda n, p: fnn.generate(lambda ids: jnp.ones((*ids.shape[:-1], 5)), (), TEXT, 3),
         ("generate expected a network with logits for each id, (2, 3) and one more axis", "(2, 5)")),
-    "ids without a row": (lambda n, p: fnn.generate(n, p, TEXT + 9, 3), ("generate expected finite logits", "a row in the embedding")),
+    "ids without a row": (lambda n, p: fnn.generate(n, p, TEXT + 9, 3), ("generate expected logits that are numbers", "got NaN", "a row in the embedding")),
     "a function of later ids": (
         lambda n, p: fnn.generate(backwards, (), TEXT, 3), ("gives other logits for the whole sequence than step by step", "causal=True")),
     "attention to all": (

@@ -93,6 +93,86 @@ def test_a_part_may_be_mapped_over_an_axis():
     np.testing.assert_allclose(network.forward(params, X), expected, rtol=1e-5, atol=1e-6)
 
 
+# --- hard cases
+
+
+def translated(net, given):
+    """An encoder read by a decoder: two inputs, a mask of each, cross-attention, and the table tied to the output."""
+    source, target = given["source"], given["target"]
+    context = net.encoder({"x": net.embed(source), "mask": source > 0})["x"]
+    own = net.decoder({"x": net.embed(target), "mask": target > 0})["x"]
+    read = net.cross({"x": own, "context": context, "mask": source > 0})
+    return {"next": (own + read) @ net.embed.params["table"].T, "length": net.count(context).mean(-2)}
+
+
+def translator():
+    return fnn.wire(
+        translated,
+        embed=fnn.embedding(7, 8), encoder=fnn.transformer_block(8, heads=2, dropout=0.1),
+        decoder=fnn.repeat(2, fnn.transformer_block(8, heads=2, causal=True)),
+        cross=fnn.attention(8, heads=2), count=fnn.dense(1),
+    )  # fmt: skip
+
+
+SENTENCES = {
+    "source": jnp.array([[3, 1, 4, 0, 0], [2, 6, 5, 3, 1]]),
+    "target": jnp.array([[1, 5, 0, 0], [6, 2, 4, 3]]),
+}
+
+
+def test_an_encoder_and_a_decoder_are_what_their_parts_are():
+    network = translator()
+    params = parameters(network, SENTENCES)
+    y = network.forward(params, SENTENCES)
+    table, mask = params["embed"]["table"], SENTENCES["source"] > 0
+    block = fnn.transformer_block(8, heads=2)
+    context = block.forward(params["encoder"], {"x": table[SENTENCES["source"]], "mask": mask})["x"]
+    own = {"x": table[SENTENCES["target"]], "mask": SENTENCES["target"] > 0}
+    for i in range(2):
+        each = jax.tree.map(lambda leaf, i=i: leaf[i], params["decoder"])
+        own = fnn.transformer_block(8, heads=2, causal=True).forward(each, own)
+    read = fnn.attention(8, heads=2).forward(
+        params["cross"], {"x": own["x"], "context": context, "mask": mask}
+    )
+    np.testing.assert_allclose(y["next"], (own["x"] + read) @ table.T, rtol=1e-4, atol=1e-4)
+    assert y["next"].shape == (2, 4, 7) and y["length"].shape == (2, 1)
+
+
+def test_neither_padding_nor_what_follows_changes_a_word():
+    network, real = translator(), np.asarray(SENTENCES["target"] > 0)
+    params = parameters(network, SENTENCES)
+    run = jax.jit(lambda given: network.forward(params, given)["next"])
+    y = run(SENTENCES)
+    longer = {"source": SENTENCES["source"], "target": SENTENCES["target"].at[1, 3].set(1)}
+    np.testing.assert_array_equal(run(longer)[:, :3][real[:, :3]], y[:, :3][real[:, :3]])
+    wider = {**SENTENCES, "source": jnp.pad(SENTENCES["source"], ((0, 0), (0, 3)))}
+    np.testing.assert_allclose(run(wider)[real], y[real], rtol=1e-4, atol=1e-5)
+
+
+def two_costs(y_pred, y_true, sample_weight=None):
+    words = fnn.softmax_cross_entropy(y_pred["next"], y_true["next"], (y_true["next"] > 0).astype(float))
+    return words + 0.1 * fnn.mse(y_pred["length"], y_true["length"])
+
+
+def test_two_inputs_and_two_outputs_train_with_two_costs():
+    draw = np.random.default_rng(0)
+    source = np.where(np.arange(5) < draw.integers(2, 6, (128, 1)), draw.integers(2, 7, (128, 5)), 0)
+    said = np.where(source > 0, 8 - source, 0)  # each word by another
+    target = np.concatenate([np.ones((128, 1), int), said[:, :-1]], 1)  # what was said before
+    x = {"source": source, "target": target}
+    y = {"next": said, "length": (source > 0).sum(1, keepdims=True).astype(np.float32)}
+    network = translator()
+    fitted = fnn.fit(network, two_costs, fnn.adam(0.01), x, y, key=key(0), epochs=60)
+    predicted = fnn.predict(network, fitted.params, x)
+    weight = (said > 0).astype(np.float32)
+    assert fnn.accuracy(predicted["next"], said, weight) > 0.6  # by chance 0.2
+    assert fnn.r2_score(predicted["length"], y["length"]) > 0.5
+    equal = fnn.check_gradients(
+        fnn.loss(network, two_costs), fitted.params, *jax.tree.map(jnp.asarray, (x, y))
+    )
+    assert equal.error < 0.05
+
+
 def test_a_plain_function_may_be_a_part():
     network = fnn.wire(lambda net, x: net.f(net.f(x)), f=lambda x: 2 * x)
     assert network.forward({"f": ()}, jnp.array(3.0)) == 12.0

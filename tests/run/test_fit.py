@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import HELD, X, Y, bits, compilations, fit, network, same_run
+from runs import HELD, X, Y, bits, compilations, fit, listening, network, same_run
 
 import fnn
 
@@ -358,15 +358,7 @@ def test_inside_a_transformation_it_says_what_to_use_there(transform):
 # Layers with statistics, and with a state along the sequence ----------------------------------------
 
 
-def listening():
-    """Ids, a state along the sequence and statistics: (45, 4) rows as sequences of four steps."""
-    return fnn.serial(
-        lambda x: (jnp.abs(3 * x) % 5).astype(int),
-        fnn.embedding(5, 3), fnn.gru(4), fnn.batch_norm(0.9), fnn.dropout(0.2), fnn.lstm(4, last=True), fnn.dense(3),
-    )  # fmt: skip
-
-
-def test_a_run_with_statistics_and_recurrent_layers_goes_on_with_the_same_bits():
+def test_a_run_with_statistics_attention_and_recurrent_layers_goes_on_with_the_same_bits():
     given = {"batch_size": 8, "validation": HELD}
     rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
     parts = listening(), fnn.softmax_cross_entropy, rule, X, Y
@@ -374,7 +366,7 @@ def test_a_run_with_statistics_and_recurrent_layers_goes_on_with_the_same_bits()
     first = fnn.fit(*parts, key=jax.random.key(0), epochs=2, **given)
     rest = fnn.fit(*parts, state=first.state, epochs=3, **given)
     chex.assert_trees_all_equal(bits(rest.state), bits(whole.state))
-    moved = whole.state.params[3]["statistics"]
+    moved = whole.state.params[4]["statistics"]
     assert np.any(moved["mean"]) and np.all(moved["variance"] != 1)
     one_by_one = fnn.fit(*parts, key=jax.random.key(0), epochs=5, on_epoch=lambda report: None, **given)
     same_run(one_by_one, whole)

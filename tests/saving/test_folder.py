@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import HELD, X, Y, bits, fit, same_run
+from runs import HELD, X, Y, bits, fit, listening, network, same_run
 
 import fnn
 from fnn.saving.checkpoint import save
@@ -461,10 +461,10 @@ fnn.save(sys.argv[2], fitted.params)
 
 PROGRAM = """
 import io, os, random, signal, sys, threading, time
-folder, result, site, seed = sys.argv[1:]
+folder, result, site, seed, build = sys.argv[1:]
 sys.path.insert(0, os.environ["TESTS"])
 import fnn.saving.archive
-from runs import fit
+import runs
 
 draw = random.Random(int(seed))
 left = draw.randint(1, 300 if site == "write" else 12)
@@ -507,19 +507,21 @@ def told(report):
         threading.Thread(target=lambda: (time.sleep(pause), die()), daemon=True).start()
     print(report.epoch, flush=True)
 
-fitted = fit(EPOCHS, patience=EPOCHS, checkpoint=folder, every=1, on_epoch=told)
+fitted = runs.fit(
+    EPOCHS, patience=EPOCHS, build=getattr(runs, build), checkpoint=folder, every=1, on_epoch=told
+)
 fnn.save(result, {"params": fitted.params, "state": fitted.state, "history": fitted.history})
 """
 EPOCHS = 300
 
 
-def process(folder, site, seed):
+def process(folder, site, seed, build):
     program = PROGRAM.replace("EPOCHS", str(EPOCHS))
     environment = {
         **os.environ, "TESTS": str(HERE), "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }  # fmt: skip
-    arguments = [sys.executable, "-c", program, folder, folder.with_suffix(".result"), site, str(seed)]
+    arguments = [sys.executable, "-c", program, folder, folder.with_suffix(".result"), site, str(seed), build]
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -532,16 +534,18 @@ def readable(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("site", "times"), [("moment", 50), ("open", 15), ("write", 15), ("fsync", 15), ("replace", 15)]
-)
-def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path, site, times):
-    whole, kills, round_, attempt = fit(EPOCHS, patience=EPOCHS), 0, 0, 0
+    ("site", "times", "build"),
+    [("moment", 50, network), ("open", 15, network), ("write", 15, network), ("fsync", 15, network),
+     ("replace", 15, network), ("moment", 10, listening)],
+)  # fmt: skip
+def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path, site, times, build):
+    whole, kills, round_, attempt = fit(EPOCHS, patience=EPOCHS, build=build), 0, 0, 0
     while kills < times or not (tmp_path / f"{round_}.result").exists():
         if (tmp_path / f"{round_}.result").exists():
             round_ += 1
         folder = tmp_path / str(round_)
         before = readable(folder) if folder.exists() else -1
-        done = process(folder, site if kills < times else "nowhere", seed=attempt)
+        done = process(folder, site if kills < times else "nowhere", attempt, build.__name__)
         attempt += 1
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         kills += done.returncode == -signal.SIGKILL
