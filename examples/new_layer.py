@@ -132,7 +132,9 @@ by_hand = fnn.backprop(network, fnn.mse, fitted.params, x, y)
 automatic = fnn.trained(jax.grad(fnn.loss(network, fnn.mse))(fitted.params, x, y))
 differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), by_hand.grads, automatic)
 print(f"cost {fitted.history['cost'][0]:.2f} → {fitted.history['cost'][-1]:.3f}")
-print(f"gate {float(fitted.params[3]['gate']):.2f}, scale {np.round(np.asarray(fitted.params[1]['scale']), 2)}")
+print(
+    f"gate {float(fitted.params[3]['gate']):.2f}, scale {np.round(np.asarray(fitted.params[1]['scale']), 2)}"
+)
 print("largest", *(f"{n:.3g}" for n in fitted.params[0]["statistics"]["largest"]))
 print(f"backprop by hand and jax.grad differ by at most {max(jax.tree.leaves(differences)):.0e}")
 

@@ -127,7 +127,7 @@ def generate(
     Without a key each id is the most probable one. Below 1 the temperature prefers probable ids, above 1 it
     levels them; a logit of −∞ is never drawn. No step is computed twice, as `stream` carries what came
     before. Afterwards the network is run over the whole sequence once, and refused where it does not give
-    the logits that the steps gave.
+    the logits that the steps gave. Beyond the lengths that it was trained on, a network may fail.
 
     >>> table = jnp.array([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])     # 0 → 1 → 2 → 0
     >>> generate(lambda ids: table[ids], (), jnp.array([0]), 4)

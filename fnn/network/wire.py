@@ -13,7 +13,7 @@ from fnn.guard.words import Words, describe, shapes, signature, unexpected
 from fnn.network.intern import as_layer, intern
 from fnn.network.layer import Forward, Layer, check_names, check_train_key, layer, name_errors
 from fnn.network.parameters import check_branches
-from fnn.network.stream import begin_parts, stream_of
+from fnn.network.stream import stream_of
 
 __all__ = ["wire"]
 
@@ -45,7 +45,7 @@ def wire(function: Callable[..., Any], /, **parts: Layer | Forward) -> Layer:
         parts=tuple(part for _, part in named),
         inside=functools.partial(_wire_inside, function, named),
         stream=(
-            functools.partial(begin_parts, functools.partial(_wire_inside, function, named)),
+            functools.partial(_wire_begin, function, named),
             functools.partial(_wire_step, function, named),
         ),
     )
@@ -122,26 +122,15 @@ def _wire_forward_train(
     return y, {name: part.params for name, part in net.items()}
 
 
-def _wire_step(
-    function: Callable[..., Any], named: Named, params: Any, state: Any, x: chex.ArrayTree
-) -> tuple[Any, Any]:
-    """function(net, x), each part with the state that it carries along; one that is called twice has none."""
-    old = dict(zip((name for name, _ in named), state))
-    moved = {name: own for name, own in old.items() if not jax.tree.leaves(own)}
-
-    def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
-        if jax.tree.leaves(moved.get(name)):
-            raise ValueError(f"part '{name}' has a state of the steps before, so it is called once a step.")
-        y, moved[name] = stream_of(part).step(own, old[name], x)
-        return y, own
-
-    check_names("wire", params, old)
-    y = function(_Net({n: _Part(n, p, functools.partial(call, n, p), params[n]) for n, p in named}), x)
-    return y, tuple(moved[name] for name in old)
-
-
 def _wire_inside(function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree) -> list[Any]:
     """Each part as it is first called."""
+    first = _first_calls(function, named, params, x)
+    return [first[name] for name, _ in named if name in first]
+
+
+def _first_calls(
+    function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree
+) -> dict[str, Any]:
     first: dict[str, Any] = {}
 
     def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
@@ -150,7 +139,31 @@ def _wire_inside(function: Callable[..., Any], named: Named, params: Any, x: che
 
     check_names("wire", params, [name for name, _ in named])
     function(_Net({n: _Part(n, p, functools.partial(call, n, p), params[n]) for n, p in named}), x)
-    return [first[name] for name, _ in named if name in first]
+    return first
+
+
+def _wire_begin(
+    function: Callable[..., Any], named: Named, params: Any, x: chex.ArrayTree, length: int
+) -> dict[str, Any]:
+    calls = _first_calls(function, named, params, x)
+    return {name: stream_of(part).begin(own, given, length) for name, (_, part, own, given) in calls.items()}
+
+
+def _wire_step(
+    function: Callable[..., Any], named: Named, params: Any, state: Any, x: chex.ArrayTree
+) -> tuple[Any, Any]:
+    """function(net, x), each part with the state that it carries along; one that is called twice has none."""
+    moved: dict[str, Any] = {}
+
+    def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:
+        if jax.tree.leaves(moved.get(name)):
+            raise ValueError(f"part '{name}' has a state of the steps before, so it is called once a step.")
+        y, moved[name] = stream_of(part).step(own, state[name], x)
+        return y, own
+
+    check_names("wire", params, [name for name, _ in named])
+    y = function(_Net({n: _Part(n, p, functools.partial(call, n, p), params[n]) for n, p in named}), x)
+    return y, moved
 
 
 def _wire_init(function: Callable[..., Any], named: Named, key: chex.PRNGKey, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Networks with convolutions and with a GRU: fnn.fit beside loops of PyTorch and Flax NNX on the same rows.
+"""Convolutions, a GRU and a transformer: fnn.fit beside loops of PyTorch and Flax NNX on the same rows.
 
     python -m tests.benchmarks layers
 
@@ -15,6 +15,7 @@ import numpy as np
 import fnn
 
 BATCH, STEPS, RATE = 64, 20, 1e-3
+FEW, WIDTH, TOKENS, KINDS = 16, 128, 128, 64  # rows, features and steps of the transformer, and different ids
 
 
 def images():
@@ -31,7 +32,22 @@ def sequences():
     return rows, draw.integers(0, 10, len(rows)).astype("int32")
 
 
-DATA = {"two 3×3 convs and pools, 28×28": images, "GRU of 64 units, 64 steps": sequences}
+def tokens():
+    """Rows of 128 ids, and the ids that follow them."""
+    ids = np.random.default_rng(0).integers(0, KINDS, (FEW * STEPS, TOKENS + 1)).astype("int32")
+    return ids[:, :-1], ids[:, 1:]
+
+
+DATA = {
+    "two 3×3 convs and pools, 28×28": images,
+    "GRU of 64 units, 64 steps": sequences,
+    "transformer of 4 blocks, width 128, 128 tokens": tokens,
+}
+
+
+def batch_of(name):
+    """Rows in a batch."""
+    return FEW if DATA[name] is tokens else BATCH
 
 
 def networks():
@@ -41,13 +57,22 @@ def networks():
         *(fnn.conv(32, (3, 3)), jax.nn.relu, fnn.max_pool((2, 2))),
         *(fnn.flatten(3), fnn.dense(10)),
     )
-    return dict(zip(DATA, [convolutions, fnn.serial(fnn.gru(64, last=True), fnn.dense(10))], strict=True))
+    transformer = fnn.serial(
+        *(fnn.embedding(KINDS, WIDTH), fnn.positional_embedding(TOKENS)),
+        *(
+            fnn.repeat(4, fnn.transformer_block(WIDTH, heads=4, causal=True)),
+            fnn.layer_norm(),
+            fnn.dense(KINDS),
+        ),
+    )
+    reader = fnn.serial(fnn.gru(64, last=True), fnn.dense(10))
+    return dict(zip(DATA, [convolutions, reader, transformer], strict=True))
 
 
 def fnn_fit(name):
     """fnn.fit, with its shuffling."""
     (x, y), network = DATA[name](), networks()[name]
-    rule, given = fnn.adam(RATE), {"epochs": 1, "batch_size": BATCH}
+    rule, given = fnn.adam(RATE), {"epochs": 1, "batch_size": batch_of(name)}
     cost = fnn.softmax_cross_entropy
     return lambda: fnn.fit(network, cost, rule, x, y, key=jax.random.key(0), **given)
 
@@ -78,6 +103,31 @@ def flax_nnx(name):
         def __call__(self, x):
             return self.last(self.reader(x)[:, -1])
 
+    class Block(nnx.Module):
+        def __init__(self, rngs):
+            self.before, self.between = nnx.LayerNorm(WIDTH, rngs=rngs), nnx.LayerNorm(WIDTH, rngs=rngs)
+            self.attention = nnx.MultiHeadAttention(4, WIDTH, decode=False, rngs=rngs)
+            self.hidden, self.out = (
+                nnx.Linear(WIDTH, 4 * WIDTH, rngs=rngs),
+                nnx.Linear(4 * WIDTH, WIDTH, rngs=rngs),
+            )
+
+        def __call__(self, x, mask):
+            x = x + self.attention(self.before(x), mask=mask)
+            return x + self.out(nnx.gelu(self.hidden(self.between(x))))
+
+    class Transformer(nnx.Module):
+        def __init__(self, rngs):
+            self.table, self.places = nnx.Embed(KINDS, WIDTH, rngs=rngs), nnx.Embed(TOKENS, WIDTH, rngs=rngs)
+            self.blocks = nnx.List([Block(rngs) for _ in range(4)])
+            self.norm, self.last = nnx.LayerNorm(WIDTH, rngs=rngs), nnx.Linear(WIDTH, KINDS, rngs=rngs)
+
+        def __call__(self, ids):
+            x, mask = self.table(ids) + self.places(np.arange(TOKENS)), nnx.make_causal_mask(ids)
+            for block in self.blocks:
+                x = block(x, mask)
+            return self.last(self.norm(x))
+
     @nnx.jit
     def step(model, optimizer, x, y):
         def loss(model):
@@ -85,11 +135,11 @@ def flax_nnx(name):
 
         optimizer.update(model, nnx.grad(loss)(model))
 
-    model = (Convolutions if x.ndim == 4 else Reader)(nnx.Rngs(0))
+    model = {4: Convolutions, 3: Reader, 2: Transformer}[x.ndim](nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(RATE), wrt=nnx.Param)
 
     def run():
-        order = np.random.default_rng(0).permutation(len(x)).reshape(STEPS, BATCH)
+        order = np.random.default_rng(0).permutation(len(x)).reshape(STEPS, -1)
         for rows in order:
             step(model, optimizer, x[rows], y[rows])
         jax.block_until_ready(jax.tree.leaves(nnx.state(model)))
@@ -111,18 +161,37 @@ if "GRU" in name:
         def forward(self, x):
             return self.last(self.reader(x)[0][:, -1])
     model = Reader()
+elif "transformer" in name:
+    ids = torch.tensor(draw.integers(0, {kinds}, ({few_rows}, {tokens} + 1)))
+    x, y = ids[:, :-1], ids[:, 1:]
+    class Transformer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.places = nn.Embedding({kinds}, {width}), nn.Embedding({tokens}, {width})
+            self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(
+                {width}, 4, 4 * {width}, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+                for _ in range(4))
+            self.norm, self.last = nn.LayerNorm({width}), nn.Linear({width}, {kinds})
+            self.mask = nn.Transformer.generate_square_subsequent_mask({tokens})
+        def forward(self, ids):
+            x = self.table(ids) + self.places(torch.arange({tokens}))
+            for block in self.blocks:
+                x = block(x, src_mask=self.mask, is_causal=True)
+            return self.last(self.norm(x)).flatten(0, 1)
+    model = Transformer()
 else:
     x = torch.tensor(draw.normal(size=({rows}, 1, 28, 28)), dtype=torch.float32)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 49, 10))
-y = torch.tensor(draw.integers(0, 10, len(x)))
+if "transformer" not in name:
+    y = torch.tensor(draw.integers(0, 10, len(x)))
 optimizer = torch.optim.Adam(model.parameters(), lr={rate})
 for turn in range(repeats + 1):
     clock = time.perf_counter()
-    for rows in torch.randperm(len(x)).reshape({steps}, {batch}):
+    for rows in torch.randperm(len(x)).reshape({steps}, -1):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        nn.functional.cross_entropy(model(x[rows]), y[rows].flatten()).backward()
         optimizer.step()
     if turn:
         print(time.perf_counter() - clock)
@@ -131,7 +200,8 @@ for turn in range(repeats + 1):
 
 def pytorch(name, repeats):
     """Seconds of an epoch, `repeats` times, in a process of its own."""
-    numbers = {"rows": BATCH * STEPS, "rate": RATE, "steps": STEPS, "batch": BATCH}
+    numbers = {"rows": BATCH * STEPS, "rate": RATE, "steps": STEPS, "few_rows": FEW * STEPS}
+    numbers |= {"width": WIDTH, "tokens": TOKENS, "kinds": KINDS}
     program = TORCH.format(**numbers)
     command = [sys.executable, "-c", program, name, str(repeats)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
