@@ -1,5 +1,6 @@
 """Code blocks of a Markdown page, run in order; what they print is compared with the page."""
 
+import ast
 import contextlib
 import io
 import pathlib
@@ -8,6 +9,15 @@ import re
 ROOT = pathlib.Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def imports(page):
+    """The modules that the page's python blocks import."""
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf8"))
+    nodes = [node for kind, code in blocks if kind == "python" for node in ast.walk(ast.parse(code))]
+    names = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
 
 
 def outputs(page):

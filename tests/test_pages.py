@@ -13,14 +13,11 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (markdown.ROOT / "
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_prints_what_the_page_shows(page, monkeypatch, tmp_path):
     pytest.importorskip("sklearn")
+    for name in markdown.imports(page) & {"optax", "pandas", "torch"}:
+        pytest.importorskip(name, reason=f"{page} needs {name}: pip install -e '.[oracle]' torch")
     (tmp_path / "examples").symlink_to(markdown.ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    try:
-        results = markdown.outputs(page)
-    except ModuleNotFoundError as error:
-        if error.name not in ("optax", "pandas", "torch"):
-            raise
-        pytest.skip(f"{page} needs Optax, pandas and PyTorch: pip install -e '.[oracle]' torch")
+    results = markdown.outputs(page)
     assert results, f"{page} has no code"
     for code, shown, printed in results:
         assert (shown is not None) == bool(printed), (

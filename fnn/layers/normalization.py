@@ -7,6 +7,7 @@ wider. ε stands inside the root, so that a row of equal numbers has a derivativ
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -56,14 +57,14 @@ def layer_norm(eps: float = 1e-5) -> Layer:
 def layer_norm_forward(eps: float, params: Any, x: jax.Array) -> jax.Array:
     """y = scale ⊙ (x − M(x)) · r + offset."""
     check_scale("layer_norm", params, x, ("scale", "offset"))
-    return affine(params, _normalise(widen(x), (-1,), eps)[0], x)
+    return affine(params, _normalise(widen(x), _mean, eps)[0], x)
 
 
 def layer_norm_backward(eps: float, params: Any, x: Any, y: Any, delta: Any) -> tuple[Any, Any]:
     """∂c/∂scale = Σᵢ δᵢ ⊙ x̂ᵢ, ∂c/∂offset = Σᵢ δᵢ;   q = δ ⊙ scale, δ ← r(q − M(q) − x̂ M(q x̂))."""
-    x_hat, r = _normalise(widen(x), (-1,), eps)
+    x_hat, r = _normalise(widen(x), _mean, eps)
     grads, q = affine_backward(params, x_hat, delta)
-    return grads, _normalise_backward(q, x_hat, r, (-1,))
+    return grads, _normalise_backward(q, x_hat, r, _mean)
 
 
 @intern
@@ -161,7 +162,10 @@ def _group_norm_init(groups: int, axes: int, key: chex.PRNGKey, x: Any) -> dict[
 def group_norm_forward(groups: int, axes: int, eps: float, params: Any, x: jax.Array) -> jax.Array:
     """y = scale ⊙ (x − M(x)) · r + offset."""
     check_scale("group_norm", params, x, ("scale", "offset"))
-    x_hat, _ = _normalise(widen(x).reshape(_grouped(groups, axes, x)), (-3, -1), eps)
+    shape = _grouped(groups, axes, x)
+    x_hat, _ = _normalise(
+        widen(x).reshape(*shape, x.shape[-1]), functools.partial(_mean_of_group, groups), eps
+    )
     return affine(params, x_hat.reshape(x.shape), x)
 
 
@@ -169,14 +173,26 @@ def group_norm_backward(
     groups: int, axes: int, eps: float, params: Any, x: Any, y: Any, delta: Any
 ) -> tuple[Any, Any]:
     """∂c/∂scale = Σᵢ δᵢ ⊙ x̂ᵢ, ∂c/∂offset = Σᵢ δᵢ;   q = δ ⊙ scale, δ ← r(q − M(q) − x̂ M(q x̂))."""
-    shape = _grouped(groups, axes, x)
-    x_hat, r = _normalise(widen(x).reshape(shape), (-3, -1), eps)
+    mean, shape = functools.partial(_mean_of_group, groups), (*_grouped(groups, axes, x), x.shape[-1])
+    x_hat, r = _normalise(widen(x).reshape(shape), mean, eps)
     grads, q = affine_backward(params, x_hat.reshape(x.shape), delta)
-    return grads, _normalise_backward(q.reshape(shape), x_hat, r, (-3, -1)).reshape(x.shape)
+    return grads, _normalise_backward(q.reshape(shape), x_hat, r, mean).reshape(x.shape)
+
+
+def _mean_of_group(groups: int, x: jax.Array) -> jax.Array:
+    """M of x (…, places, channels), for each channel that of its group: (…, 1, channels)."""
+    each = x.mean(-2, keepdims=True)  # first of each channel alone: the last axis stays as wide as it is
+    means = each.reshape(*each.shape[:-1], groups, x.shape[-1] // groups).mean(-1)
+    return jnp.repeat(means, x.shape[-1] // groups, -1)
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    """M of the last axis."""
+    return x.mean(-1, keepdims=True)
 
 
 def _grouped(groups: int, axes: int, x: Any) -> tuple[int, ...]:
-    """The shape (…, places, groups, channels of one)."""
+    """The shape (…, places) before the channels."""
     name = f"group_norm({groups}, axes={axes})"
     if x.ndim < axes:
         raise ValueError(unexpected(name, f"at least {axes} axes", Words(f"shape {x.shape}")))
@@ -184,7 +200,7 @@ def _grouped(groups: int, axes: int, x: Any) -> tuple[int, ...]:
         expected, got = f"a multiple of {groups} channels", Words(f"{x.shape[-1]} in shape {x.shape}")
         raise ValueError(unexpected(name, expected, got))
     kept = x.ndim - axes
-    return *x.shape[:kept], math.prod(x.shape[kept:-1]), groups, x.shape[-1] // groups
+    return *x.shape[:kept], math.prod(x.shape[kept:-1])
 
 
 # What they share ----------------------------------------------------------------------------------
@@ -213,17 +229,19 @@ def rows_of(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> tuple[jax.Array, jax.Array]:
+Mean = Callable[[jax.Array], jax.Array]  # M, with an axis of 1 where it was taken
+
+
+def _normalise(x: jax.Array, mean: Mean, eps: float) -> tuple[jax.Array, jax.Array]:
     """x̂ = (x − M(x)) · r, and r."""
-    deviation = x - x.mean(axes, keepdims=True)
-    r = jax.lax.rsqrt((deviation**2).mean(axes, keepdims=True) + eps)
+    deviation = x - mean(x)
+    r = jax.lax.rsqrt(mean(deviation**2) + eps)
     return deviation * r, r
 
 
-def _normalise_backward(q: jax.Array, x_hat: jax.Array, r: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+def _normalise_backward(q: jax.Array, x_hat: jax.Array, r: jax.Array, mean: Mean) -> jax.Array:
     """δ ← r(q − M(q) − x̂ M(q x̂))."""
-    mean, share = q.mean(axes, keepdims=True), (q * x_hat).mean(axes, keepdims=True)
-    return r * (q - mean - x_hat * share)
+    return r * (q - mean(q) - x_hat * mean(q * x_hat))
 
 
 def affine(params: Any, x_hat: jax.Array, x: jax.Array) -> jax.Array:

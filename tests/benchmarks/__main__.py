@@ -2,7 +2,7 @@
 
     pip install -e ".[bench]"
     python -m tests.benchmarks                        everything; on two cores half an hour
-    python -m tests.benchmarks training sweep         parts: training, layers, limits, sweep, start, memory
+    python -m tests.benchmarks training sweep         parts: training, layers, each, limits, sweep, start, memory
     python -m tests.benchmarks --json out.json --picture out.png
 
 Run it on a machine that does nothing else. A time is the median of repeated runs, warm and waited for; its
@@ -28,7 +28,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from tests.benchmarks import peers, sequences_and_images
+from tests.benchmarks import beside_flax, peers, sequences_and_images
 from tests.benchmarks.peers import PEERS, Task
 
 IN_PYTHON = {"PyTorch", "Equinox + Optax", "Flax NNX + Optax", "Keras on JAX"}  # a call a step: fewer epochs
@@ -74,7 +74,7 @@ def line(part, name, values, unit, reference=None):
     if reference is not None:
         ratio = statistics.median(b / a for a, b in zip(reference, values, strict=True))
         shown = f"{ratio:8.2f} × fnn"
-    print(f"{part:34}{name:22}{median:11.4g} {unit:12}({low:.4g} … {high:.4g}){shown}", flush=True)
+    print(f"{part:47}{name:22}{median:11.4g} {unit:12}({low:.4g} … {high:.4g}){shown}", flush=True)
     row = {"part": part, "name": name, "unit": unit}
     return row | {"median": median, "low": low, "high": high, "ratio": ratio}
 
@@ -234,7 +234,7 @@ def process(program, environment):
 
 
 def layers(repeats):
-    """Milliseconds a step of networks with convolutions and with a GRU."""
+    """Milliseconds a step of networks with convolutions, with a GRU and with attention."""
     for name in sequences_and_images.DATA:
         found = sequences_and_images.times(name, repeats)
         steps = {each: [t / sequences_and_images.STEPS * 1e3 for t in own] for each, own in found.items()}
@@ -242,9 +242,24 @@ def layers(repeats):
             yield line(name, each, own, "ms a step", steps["fnn"])
 
 
+def each(repeats):
+    """Milliseconds of one layer's forward and derivative."""
+    for name in beside_flax.pairs():
+        runs = beside_flax.runs(name)
+        for run in [*runs.values()] * 3:
+            run()
+        found = {own: [] for own in runs}
+        for _ in range(10 * repeats):
+            for own, run in runs.items():
+                found[own].append(1e3 * seconds(run))
+        for own, times in found.items():
+            yield line(name, own, times, "ms", found["fnn"])
+
+
 PARTS = {
     "training": training,
     "layers": layers,
+    "each": each,
     "limits": limits,
     "sweep": sweep,
     "start": start,

@@ -162,15 +162,11 @@ def test_two_inputs_and_two_outputs_train_with_two_costs():
     x = {"source": source, "target": target}
     y = {"next": said, "length": (source > 0).sum(1, keepdims=True).astype(np.float32)}
     network = translator()
-    fitted = fnn.fit(network, two_costs, fnn.adam(0.01), x, y, key=key(0), epochs=60)
+    fitted = fnn.fit(network, two_costs, fnn.adam(0.01), x, y, key=key(0), epochs=40)
     predicted = fnn.predict(network, fitted.params, x)
     weight = (said > 0).astype(np.float32)
     assert fnn.accuracy(predicted["next"], said, weight) > 0.6  # by chance 0.2
     assert fnn.r2_score(predicted["length"], y["length"]) > 0.5
-    equal = fnn.check_gradients(
-        fnn.loss(network, two_costs), fitted.params, *jax.tree.map(jnp.asarray, (x, y))
-    )
-    assert equal.error < 0.05
 
 
 def test_a_plain_function_may_be_a_part():
