@@ -1,6 +1,7 @@
 """The cells of recurrent layers: one step, its derivative written out, and what its parameters begin with.
 
-a = xW + b and q = hU are what input and state add, (rows, blocks · features). A state is a tuple whose first
+a = xW + b and q = hU are what input and state add, in blocks of `features` columns: a as a tuple of them (XLA
+computes a loop 2.6 × as fast whose steps need not cut a row), q side by side. A state is a tuple whose first
 array is the output h. `back` gets the derivative of the cost with respect to the new state, and gives those
 with respect to a, to q, and to the old state where it does not act through q.
 """
@@ -17,6 +18,7 @@ from fnn.layers.linear import lecun_normal
 __all__: list[str] = []
 
 State = tuple[jax.Array, ...]
+Blocks = tuple[jax.Array, ...]
 Slopes = tuple[jax.Array, jax.Array, State]  # ∂c/∂a, ∂c/∂q, and what goes to the old state directly
 
 
@@ -29,8 +31,8 @@ class Cell(NamedTuple):
     name: str
     bias: tuple[float, ...]
     states: int
-    step: Callable[[Any, jax.Array, jax.Array, State], State]
-    back: Callable[[Any, jax.Array, jax.Array, State, State], Slopes]
+    step: Callable[[Any, Blocks, jax.Array, State], State]
+    back: Callable[[Any, Blocks, jax.Array, State, State], Slopes]
 
     @property
     def blocks(self) -> int:
@@ -41,35 +43,35 @@ class Cell(NamedTuple):
 # Plain --------------------------------------------------------------------------------------------
 
 
-def rnn_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+def rnn_step(own: Any, a: Blocks, q: jax.Array, state: State) -> State:
     """h ← tanh(a + q)."""
-    return (jnp.tanh(a + q),)
+    return (jnp.tanh(a[0] + q),)
 
 
-def rnn_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+def rnn_back(own: Any, a: Blocks, q: jax.Array, state: State, delta: State) -> Slopes:
     """∂a = ∂q = δ(1 − h²)."""
-    slope = delta[0] * (1 - jnp.tanh(a + q) ** 2)
+    slope = delta[0] * (1 - jnp.tanh(a[0] + q) ** 2)
     return slope, slope, (jnp.zeros_like(state[0]),)
 
 
 # GRU ----------------------------------------------------------------------------------------------
 
 
-def _gru_gates(own: Any, a: jax.Array, q: jax.Array) -> tuple[jax.Array, ...]:
+def _gru_gates(own: Any, a: Blocks, q: jax.Array) -> tuple[jax.Array, ...]:
     """r, z, n, and qₙ + d."""
-    (a_r, a_z, a_n), (q_r, q_z, q_n) = jnp.split(a, 3, -1), jnp.split(q, 3, -1)
+    (a_r, a_z, a_n), (q_r, q_z, q_n) = a, jnp.split(q, 3, -1)
     r, z = jax.nn.sigmoid(a_r + q_r), jax.nn.sigmoid(a_z + q_z)
     q_n = q_n + own["recurrent"]["bias"]
     return r, z, jnp.tanh(a_n + r * q_n), q_n
 
 
-def gru_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+def gru_step(own: Any, a: Blocks, q: jax.Array, state: State) -> State:
     """h ← (1 − z) ⊙ n + z ⊙ h."""
     _, z, n, _ = _gru_gates(own, a, q)
     return ((1 - z) * n + z * state[0],)
 
 
-def gru_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+def gru_back(own: Any, a: Blocks, q: jax.Array, state: State, delta: State) -> Slopes:
     """∂n = δ(1 − z)(1 − n²), ∂z = δ(h − n)z(1 − z), ∂r = ∂n(qₙ + d)r(1 − r); ∂qₙ = ∂n r; δz to the old h."""
     r, z, n, q_n = _gru_gates(own, a, q)
     (h,), (d,) = state, delta
@@ -82,20 +84,20 @@ def gru_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -
 # LSTM ---------------------------------------------------------------------------------------------
 
 
-def _lstm_gates(a: jax.Array, q: jax.Array) -> tuple[jax.Array, ...]:
+def _lstm_gates(a: Blocks, q: jax.Array) -> tuple[jax.Array, ...]:
     """i, f, g, o."""
-    i, f, g, o = jnp.split(a + q, 4, -1)
+    i, f, g, o = (mine + added for mine, added in zip(a, jnp.split(q, 4, -1)))
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def lstm_step(own: Any, a: jax.Array, q: jax.Array, state: State) -> State:
+def lstm_step(own: Any, a: Blocks, q: jax.Array, state: State) -> State:
     """c ← f ⊙ c + i ⊙ g,   h ← o ⊙ tanh(c)."""
     i, f, g, o = _lstm_gates(a, q)
     c = f * state[1] + i * g
     return o * jnp.tanh(c), c
 
 
-def lstm_back(own: Any, a: jax.Array, q: jax.Array, state: State, delta: State) -> Slopes:
+def lstm_back(own: Any, a: Blocks, q: jax.Array, state: State, delta: State) -> Slopes:
     """κ = δ_c + δ_h o(1 − t²), t = tanh c of the new c;   ∂i = κgi(1 − i), ∂f = κcf(1 − f), ∂g = κi(1 − g²),
     ∂o = δ_h t o(1 − o);   κf to the old c.
     """

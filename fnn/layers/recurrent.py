@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from fnn.guard.features import check_width, sequence_parts
 from fnn.guard.numbers import check_whole
 from fnn.guard.words import Words, unexpected
-from fnn.layers.cells import GRU, LSTM, RNN, Cell, State, draw
+from fnn.layers.cells import GRU, LSTM, RNN, Blocks, Cell, State, draw
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
 from fnn.network.stream import needs_all_steps
@@ -102,14 +102,13 @@ def _make(cell: Cell, features: int, last: bool, reverse: bool, bidirectional: b
         raise ValueError(f"{cell.name} expected reverse or bidirectional, which reads both ways already.")
     directions = (False, True) if bidirectional else (bool(reverse),)
     ways = tuple(Way(cell, bool(last), each) for each in directions)
+    forwards = functools.partial(_begin, ways), functools.partial(recurrent_step, ways)
     return layer(
         functools.partial(_recurrent_init, count, ways),
         functools.partial(recurrent_forward, ways),
         name=f"{cell.name}({count})",
         backward=functools.partial(recurrent_backward, ways),
-        stream=(functools.partial(_begin, ways), functools.partial(recurrent_step, ways))
-        if directions == (False,)
-        else needs_all_steps(f"{cell.name} that reads from the end"),
+        stream=needs_all_steps(f"{cell.name} that reads from the end") if True in directions else forwards,
     )
 
 
@@ -208,10 +207,10 @@ def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Arr
     return grads, _ordered(way, d_a @ w.T)
 
 
-def _inputs(way: Way, own: Any, rows: jax.Array) -> jax.Array:
-    """a = xW + b of all steps, in the order of reading."""
+def _inputs(way: Way, own: Any, rows: jax.Array) -> Blocks:
+    """a = xW + b of all steps by blocks, in the order of reading."""
     a = _flat(_ordered(way, rows)) @ own["input"]["weight"] + own["input"]["bias"][None]
-    return a.reshape(*rows.shape[:2], a.shape[-1])
+    return tuple(jnp.split(a.reshape(*rows.shape[:2], a.shape[-1]), way.cell.blocks, -1))
 
 
 def _ordered(way: Way, steps: Any) -> Any:
