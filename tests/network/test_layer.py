@@ -52,7 +52,7 @@ def test_one_example_a_batch_and_vmap_give_the_same_numbers(build, shape, x64):
 
 
 def give_the_same_numbers(network, shape):
-    forward, wide = quick(network.forward), lambda x: jax.tree.map(lambda leaf: leaf.astype(float), x)
+    forward = quick(network.forward)
     params, x = parameters(network, wide(inputs(shape, 3))), wide(inputs(shape, 2, 3))
     batches = forward(params, x)
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), x)
@@ -99,6 +99,64 @@ def test_gradients_are_a_tree_like_the_trained_part(build, shape):
     chex.assert_trees_all_equal_shapes_and_dtypes(grads, learns)
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(leaf).all() and np.any(leaf), f"no gradient at {jax.tree_util.keystr(path)}"
+
+
+def wide(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(float), tree)
+
+
+@every_layer
+def test_the_gradient_is_the_central_difference_along_a_direction(build, shape, x64):
+    network, step = build(), 1e-6
+    if "bf16" in str(
+        jax.make_jaxpr(network.forward)(parameters(network, inputs(shape, 3)), inputs(shape, 3))
+    ):
+        return  # a small step is less than bfloat16 can tell
+    with x64():
+        x = wide(inputs(shape, 3))
+        params = parameters(network, x)
+        ahead = parameters(network, x, seed=1), wide(inputs(shape, 3, seed=1))
+        ahead = fnn.merge(fnn.trained(ahead[0]), jax.tree.map(jnp.zeros_like, params)), ahead[1]
+
+        def along(h):
+            at = jax.tree.map(lambda here, there: here + h * there, (params, x), ahead)
+            return weighed(network.forward(*at))
+
+        both = quick(lambda h: (along(h), jax.grad(along)(0.0)))
+        (after, slope), (before, _) = both(step), both(-step)
+        np.testing.assert_allclose(slope, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
+
+
+@every_layer
+def test_in_bfloat16_the_masters_stay_in_float32(build, shape):
+    network, x = fnn.precision(build(), jnp.bfloat16), inputs(shape, 3)
+    params = parameters(network, x)
+
+    @quick
+    def turn(params, x):
+        y, moved = network.forward_train(params, x, key(1))
+        return y, moved, jax.grad(lambda params: weighed(network.forward(params, x)))(params)
+
+    y, moved, grads = turn(params, x)
+    chex.assert_trees_all_equal_shapes_and_dtypes((moved, grads), (params, params))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} <= {jnp.dtype("float32")}
+    chex.assert_trees_all_equal_shapes_and_dtypes(y, jax.eval_shape(build().forward, params, x))
+    chex.assert_tree_all_finite((y, moved, grads))
+
+
+@every_layer
+def test_an_empty_batch_is_defined_and_a_batch_of_one_is_its_row(build, shape):
+    network, one = build(), inputs(shape, 1)
+    params = parameters(network, one)
+    y = network.forward(params, inputs(shape, 0))
+    expected = jax.eval_shape(network.forward, params, inputs(shape, 3))
+    for leaf, like in zip(jax.tree.leaves(y), jax.tree.leaves(expected), strict=True):
+        assert leaf.shape == (0, *like.shape[1:]) and leaf.dtype == like.dtype
+    row = network.forward(params, jax.tree.map(lambda leaf: leaf[0], one))
+    y = jax.tree.map(lambda leaf: leaf[0], network.forward(params, one))
+    chex.assert_trees_all_close(y, row, rtol=2.0**-6, atol=2.0**-6)
+    y, _ = network.forward_train(params, one, key(1))  # statistics of one row, too
+    chex.assert_tree_all_finite(y)
 
 
 @every_layer
