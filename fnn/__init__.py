@@ -40,6 +40,8 @@ from fnn.network.parallel import parallel, residual
 from fnn.network.parameters import merge, trained
 from fnn.network.stream import Stream, generate, stream
 from fnn.network.wire import wire
+from fnn.optimizers.adam_steps import amsgrad, lion, radam
+from fnn.optimizers.adam_variants import adamax, adamw, nadam
 from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop
 from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
 from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
@@ -80,6 +82,9 @@ __all__ = [
     "adadelta",
     "adagrad",
     "adam",
+    "adamax",
+    "adamw",
+    "amsgrad",
     "apply_updates",
     "attention",
     "avg_pool",
@@ -114,6 +119,7 @@ __all__ = [
     "labels",
     "layer",
     "layer_norm",
+    "lion",
     "load",
     "loss",
     "lstm",
@@ -123,6 +129,7 @@ __all__ = [
     "mixture",
     "momentum",
     "mse",
+    "nadam",
     "nesterov",
     "one_hot",
     "parallel",
@@ -132,6 +139,7 @@ __all__ = [
     "predict",
     "prelu",
     "r2_score",
+    "radam",
     "repeat",
     "residual",
     "rms_norm",

@@ -17,6 +17,12 @@ MOMENTS = {
     "rmsprop": ("mean_square",),
     "adadelta": ("mean_square", "mean_square_update"),
     "adam": ("m", "v"),
+    "adamw": ("m", "v"),
+    "adamax": ("m", "u"),
+    "nadam": ("m", "v"),
+    "amsgrad": ("m", "v", "v_max"),
+    "radam": ("m", "v"),
+    "lion": ("m",),
 }
 
 
@@ -31,6 +37,7 @@ CURVATURE = np.array([1e-3, 0.05, 0.0, 0.7, 3.0, 10.0, 40.0, 2.0])
 CENTRE = np.array([3.0, -2.0, 0.5, 0.25, -1.0, 1.5, -0.125, 0.0])
 TILT = np.array([0.01, -0.2, 0.0, 0.3, 0.5, -1.0, 2.0, 0.0])
 ALTERNATING, RECTIFIED = np.eye(8)[5], np.eye(8)[7]
+DECAYED = np.array([1, 1, 1, 1, 1, 1, 0, 0])  # the weights; the last two are biases
 START = np.array([0.5, -0.25, 1.0, 2.0, -1.5, 0.75, 0.375, 0.5])
 
 
@@ -104,6 +111,58 @@ def adam(g, theta, memory, t, learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-8, e
     v = b2 * memory["v"] + (1 - b2) * g**2
     m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
     return theta - learning_rate * m_hat / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v}
+
+
+def adamw(
+    g, theta, memory, t, learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, weight_decay=0.01
+):
+    """Loshchilov and Hutter (2019), algorithm 2, with the rate as the schedule multiplier; no decay of biases."""
+    moved, after = adam(g, 0 * theta, memory, t, learning_rate, b1, b2, eps, eps_root)
+    return theta * (1 - learning_rate * weight_decay * DECAYED) + moved, after
+
+
+def adamax(g, theta, memory, t, learning_rate=0.002, b1=0.9, b2=0.999, eps=1e-8):
+    """Kingma and Ba (2015), algorithm 2, with ε beside |g|."""
+    m = b1 * memory["m"] + (1 - b1) * g
+    u = np.maximum(b2 * memory["u"], abs(g) + eps)
+    return theta - learning_rate / (1 - b1**t) * m / u, {"m": m, "u": u}
+
+
+def nadam(g, theta, memory, t, learning_rate=0.002, b1=0.9, b2=0.999, eps=1e-8):
+    """Dozat (2016), algorithm 2, with one momentum for all steps."""
+    m = b1 * memory["m"] + (1 - b1) * g
+    v = b2 * memory["v"] + (1 - b2) * g**2
+    g_hat, m_hat, v_hat = g / (1 - b1**t), m / (1 - b1 ** (t + 1)), v / (1 - b2**t)
+    return theta - learning_rate * (b1 * m_hat + (1 - b1) * g_hat) / (np.sqrt(v_hat) + eps), {"m": m, "v": v}
+
+
+def amsgrad(g, theta, memory, t, learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-8):
+    """Reddi et al. (2018), algorithm 2, with the corrections of Adam."""
+    m = b1 * memory["m"] + (1 - b1) * g
+    v = b2 * memory["v"] + (1 - b2) * g**2
+    largest = np.maximum(memory["v_max"], v)
+    divisor = np.sqrt(largest / (1 - b2**t)) + eps
+    return theta - learning_rate * m / (1 - b1**t) / divisor, {"m": m, "v": v, "v_max": largest}
+
+
+def radam(g, theta, memory, t, learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-8):
+    """Liu et al. (2020), algorithm 2, rectified from a length of 5 on."""
+    m = b1 * memory["m"] + (1 - b1) * g
+    v = b2 * memory["v"] + (1 - b2) * g**2
+    m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
+    most = 2 / (1 - b2) - 1
+    length = most - 2 * t * b2**t / (1 - b2**t)
+    if length <= 5:
+        return theta - learning_rate * m_hat, {"m": m, "v": v}
+    r = np.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+    return theta - learning_rate * r * m_hat / (np.sqrt(v_hat) + eps), {"m": m, "v": v}
+
+
+def lion(g, theta, memory, t, learning_rate=1e-4, b1=0.9, b2=0.99, weight_decay=0.0):
+    """Chen et al. (2023), program 1; no decay of biases."""
+    moved = -learning_rate * np.sign(b1 * memory["m"] + (1 - b1) * g)
+    after = {"m": b2 * memory["m"] + (1 - b2) * g}
+    return theta * (1 - learning_rate * weight_decay * DECAYED) + moved, after
 
 
 def corrected_rmsprop(g, theta, memory, t, learning_rate=0.001, decay=0.999, eps=1e-8):

@@ -174,7 +174,8 @@ def weight_decay(rate: ArrayLike) -> Optimizer:
 
     What is named `bias`, `scale`, `offset` or `table` is spared. It is a link before a rule and goes
     through that rule's moments, as an L2 penalty does: before Adam, whose step hardly depends on the
-    size of the gradient, λ decides when a weight is pulled more than how far. Krogh & Hertz 1991.
+    size of the gradient, λ decides when a weight is pulled more than how far: see `adamw`.
+    Krogh & Hertz 1991.
 
     >>> rule, weight = weight_decay(0.1), {"weight": jnp.array([2.0])}
     >>> rule.update({"weight": jnp.array([1.0])}, rule.init(weight), weight)[0]
@@ -203,6 +204,25 @@ def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tup
 
     updates = jax.tree_util.tree_map_with_path(pull, grads, params)
     return updates, state._replace(step=state.step + 1)
+
+
+def pull_to_zero(
+    name: str, update: Callable[..., Any], grads: Any, state: RuleState, params: Any
+) -> tuple[Any, RuleState]:
+    """Decay beside a rule: Δ − αλθ for what is not spared, Δ of the rule, which does not see λ."""
+    numbers = state.hyperparameters if hasattr(state, "hyperparameters") else {}
+    if "weight_decay" not in numbers:
+        check_rule_state(name, state, {"weight_decay", *numbers})
+    if params is None:
+        raise ValueError(f"{name} needs the parameters: optimizer.update(grads, state, params).")
+    own = {key: number for key, number in numbers.items() if key != "weight_decay"}
+    updates, moved = update(grads, state._replace(hyperparameters=own))
+    share = numbers["learning_rate"] * numbers["weight_decay"]
+
+    def pull(path: Any, u: jax.Array, p: jax.Array) -> jax.Array:
+        return u if spared_by_name(path) else u - (share * p).astype(u.dtype)
+
+    return jax.tree_util.tree_map_with_path(pull, updates, params), moved._replace(hyperparameters=numbers)
 
 
 def spared_by_name(path: tuple[Any, ...]) -> str:

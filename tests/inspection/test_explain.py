@@ -81,6 +81,12 @@ RULES = {
     "rmsprop": fnn.rmsprop(0.05, decay=0.8, eps=0.1, eps_root=0.2),
     "adadelta": fnn.adadelta(0.5, decay=0.9, eps=0.1),
     "adam": fnn.adam(0.04, b1=0.8, b2=0.95, eps=0.1, eps_root=0.2),
+    "adamw": fnn.adamw(0.04, b1=0.8, b2=0.95, eps=0.1, weight_decay=0.3),
+    "adamax": fnn.adamax(0.04, b1=0.8, b2=0.95, eps=0.1),
+    "nadam": fnn.nadam(0.04, b1=0.8, b2=0.95, eps=0.1),
+    "amsgrad": fnn.amsgrad(0.04, b1=0.8, b2=0.95, eps=0.1),
+    "radam": fnn.radam(0.04, b1=0.8, b2=0.9, eps=0.1),
+    "lion": fnn.lion(0.04, b1=0.8, b2=0.95, weight_decay=0.3),
     "clip_by_global_norm": fnn.clip_by_global_norm(0.7),
     "weight_decay": fnn.weight_decay(0.3),
 }

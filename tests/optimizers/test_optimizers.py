@@ -1,5 +1,6 @@
 """Optimizers: each equals its formula, obeys its laws, and keeps the contract of all."""
 
+import inspect
 from functools import partial
 
 import chex
@@ -32,6 +33,15 @@ FORMS = [  # every rule with bare defaults, then with every number another
     ("rmsprop", {"learning_rate": 0.01, "decay": 0.8, "eps": 0.1, "eps_root": 0.5}),
     ("adadelta", {"learning_rate": 0.2, "decay": 0.9, "eps": 1e-5}),
     ("adam", {"learning_rate": 0.02, "b1": 0.8, "b2": 0.95, "eps": 1e-2, "eps_root": 1e-3}),
+    (
+        "adamw",
+        {"learning_rate": 0.02, "b1": 0.8, "b2": 0.95, "eps": 1e-2, "eps_root": 1e-3, "weight_decay": 0.3},
+    ),
+    ("adamax", {"learning_rate": 0.005, "b1": 0.8, "b2": 0.95, "eps": 1e-2}),
+    ("nadam", {"learning_rate": 0.005, "b1": 0.8, "b2": 0.95, "eps": 1e-2}),
+    ("amsgrad", {"learning_rate": 0.02, "b1": 0.8, "b2": 0.95, "eps": 1e-2}),
+    ("radam", {"learning_rate": 0.005, "b1": 0.8, "b2": 0.95, "eps": 1e-2}),
+    ("lion", {"learning_rate": 0.002, "b1": 0.8, "b2": 0.95, "weight_decay": 0.3}),
 ]
 every_form = pytest.mark.parametrize(("name", "numbers"), FORMS)
 
@@ -83,6 +93,10 @@ def test_one_step_from_each_of_200_states_equals_the_formula(name, numbers, x64)
     grads, path, memory = oracles.walk(rule, name, numbers, 200)
     each = [{key: value[t] for key, value in memory.items()} for t in range(200)]
     moves = [rule(grads[t], 0 * START, each[t], t + 1, **numbers)[0] for t in range(200)]
+    defaults = {k: v.default for k, v in inspect.signature(rule).parameters.items()} | numbers
+    if "weight_decay" in defaults:  # moves from 0 have none
+        shrink = defaults["learning_rate"] * defaults["weight_decay"] * oracles.DECAYED
+        moves = [move - shrink * path[t] for t, move in enumerate(moves)]
     with x64():
         optimizer = RULES[name](**numbers)
         before = {key: tree_of(jnp.array(value[:-1])) for key, value in memory.items()}
@@ -107,7 +121,8 @@ def test_a_path_of_300_steps_equals_the_formula(name, numbers, x64):
         assert_close(walk(RULES[name](**numbers), 300), path[1:], 1e-12)
     single = walk(RULES[name](**numbers), 300, START.astype(np.float32))
     assert single.dtype == jnp.float32
-    assert_close(single, path[1:], 5e-6)
+    # Where lion's mean is almost 0 its sign is decided by rounding, and a step goes the other way.
+    assert_close(single, path[1:], 5e-6 if name != "lion" else 20 * numbers.get("learning_rate", 1e-4))
 
 
 def test_clipping_decay_and_a_rule_in_a_chain_equal_their_formulas(x64):
@@ -161,6 +176,8 @@ SAME = {
     "nesterov 0 is gradient descent": (fnn.nesterov(momentum=0.0), fnn.gradient_descent()),
     "a chain of one is its rule": (chain(fnn.adam()), fnn.adam()),
     "decay 0 does nothing": (chain(decay(0.0), fnn.adam()), fnn.adam()),
+    "adamw without decay is adam": (fnn.adamw(weight_decay=0.0), fnn.adam()),
+    "adamw with no rate stands still": (fnn.adamw(0.0, weight_decay=0.5), fnn.adam(0.0)),
     "a wide clip does nothing": (chain(clip(1e3), fnn.adam()), fnn.adam()),
     "clip twice is clip once": (
         chain(clip(1.0), clip(1.0), decayed()),
@@ -233,7 +250,7 @@ def test_with_bare_defaults_every_coordinate_comes_closer(make):
         return (fnn.apply_updates(x, updates), state), None
 
     optimizer, x = make(), jnp.zeros(3)
-    (x, _), _ = jax.lax.scan(turn, (x, optimizer.init(x)), length=500)
+    (x, _), _ = jax.lax.scan(turn, (x, optimizer.init(x)), length=1000)
     assert jnp.all(jnp.abs(x - centre) < 0.98 * jnp.abs(centre)), x
 
 
@@ -360,6 +377,16 @@ FORMS_OF_OPTAX = {
     "rmsprop inside": (fnn.rmsprop(eps=0.0, eps_root=1e-8), lambda o: o.rmsprop(0.001)),
     "adadelta": (fnn.adadelta(), lambda o: o.adadelta(1.0, rho=0.95)),
     "adam": (fnn.adam(eps_root=1e-6), lambda o: o.adam(0.001, eps_root=1e-6)),
+    "adamw": (
+        fnn.adamw(weight_decay=0.1),
+        lambda o: o.adamw(0.001, weight_decay=0.1, mask={"weight": True, "deep": ({"bias": False}, ())}),
+    ),
+    "adamax": (fnn.adamax(), lambda o: o.adamax(0.002)),
+    "nadam": (fnn.nadam(), lambda o: o.nadam(0.002)),
+    "lion": (
+        fnn.lion(weight_decay=0.1),
+        lambda o: o.lion(1e-4, weight_decay=0.1, mask={"weight": True, "deep": ({"bias": False}, ())}),
+    ),
     "its link in our chain": (
         chain(clip(5.0), fnn.adam()),
         lambda o: chain(o.clip_by_global_norm(5.0), fnn.adam()),
@@ -386,6 +413,12 @@ REFUSED = [
     *((make, "momentum", value) for make in (fnn.momentum, fnn.nesterov) for value in (-0.1, 1.0)),
     *((make, "decay", value) for make in (fnn.rmsprop, fnn.adadelta) for value in (-0.1, 1.0)),
     *((fnn.adam, beta, value) for beta in ("b1", "b2") for value in (-0.1, 1.0, 1.5, np.nan)),
+    *(
+        (make, "b2", value)
+        for make in (fnn.adamw, fnn.adamax, fnn.nadam, fnn.amsgrad, fnn.radam, fnn.lion)
+        for value in (-0.1, 1.0)
+    ),
+    *((make, "weight_decay", -0.1) for make in (fnn.adamw, fnn.lion)),
     *((clip, "max_norm", value) for value in (0.0, -1.0, np.nan, "tight")),
     *((decay, "rate", value) for value in (-0.1, np.nan, "slow")),
 ]

@@ -111,6 +111,12 @@ RULES = [
     fnn.rmsprop(),
     fnn.adadelta(),
     fnn.adam(),
+    fnn.adamw(),
+    fnn.adamax(),
+    fnn.nadam(),
+    fnn.amsgrad(),
+    fnn.radam(),
+    fnn.lion(),
     fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(0.1), fnn.adam()),
 ]
 
