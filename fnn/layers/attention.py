@@ -238,7 +238,7 @@ def _begin(form: Form, params: Any, x: Any, length: int) -> Any:
     if "context" in given and not form.causal:
         return ()  # each query sees the context alone
     if not form.causal or "context" in given or "mask" in given:
-        needs_all_steps("attention that is not causal, or has a mask or a context")[0]()
+        needs_all_steps("attention without causal=True, or with a mask")[0]()
     _, k, v, _ = _project(form, params, given["x"])
     room = [jnp.zeros((*one.shape[:-2], length, one.shape[-1]), one.dtype) for one in (k, v)]
     return {"keys": room[0], "values": room[1], "count": jnp.int32(0)}

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, NoReturn
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.guard.numbers import ABOVE_0, check_key, check_number, check_whole
+from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, shapes, unexpected
 from fnn.network.intern import as_layer
 from fnn.network.layer import Forward, Layer
@@ -58,6 +60,7 @@ def stream(network: Layer | Forward) -> Stream:
 
 
 def _begin_door(network: Layer, params: Any, x: Any, length: int) -> Any:
+    check_params("stream", params)
     shaped = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype)), x)
     return _begin(network, params, shaped, check_whole("stream", "length", length))
 
@@ -141,10 +144,8 @@ def generate(
     check_number("generate", "temperature", temperature, ABOVE_0)
     if key is not None:
         check_key("generate", key)
-    ids = jnp.asarray(prompt)
-    if not jnp.issubdtype(ids.dtype, jnp.integer) or 0 in ids.shape[-1:] or not ids.ndim:
-        got = Words(f"{ids.dtype} of shape {ids.shape}")
-        raise ValueError(unexpected("generate: prompt", "at least one id, whole numbers (…, T)", got))
+    check_params("generate", params)
+    ids = _check_prompt(prompt if isinstance(prompt, jax.Array) else np.asarray(prompt))
     logits = jax.eval_shape(part.forward, params, ids)
     if getattr(logits, "shape", ())[:-1] != ids.shape:
         expected = f"a network with logits for each id, {ids.shape} and one more axis"
@@ -153,6 +154,14 @@ def generate(
     if not isinstance(drawn, jax.core.Tracer):
         _check(part, bool(is_finite), bool(is_same))
     return drawn
+
+
+def _check_prompt(ids: Any) -> jax.Array:
+    if not np.issubdtype(ids.dtype, np.integer) or not ids.ndim or ids.shape[-1] == 0:
+        got = Words(f"{ids.dtype} of shape {ids.shape}")
+        fix = "Text is ids first, by the numbers that it was trained with."
+        raise ValueError(unexpected("generate: prompt", "at least one id, whole numbers (…, T)", got, fix))
+    return jnp.asarray(ids, jax.dtypes.canonicalize_dtype(ids.dtype))
 
 
 def _check(network: Layer, is_finite: bool, is_same: bool) -> None:

@@ -232,7 +232,7 @@ later = "cannot go through a sequence piece by piece"
 WITHOUT = {
     "from the end": (fnn.gru(3, reverse=True), ("gru that reads from the end sees the steps to come", later)),
     "both ways": (fnn.lstm(3, bidirectional=True), ("lstm that reads from the end", later)),
-    "attention to all": (fnn.attention(4, heads=2), ("attention that is not causal", later)),
+    "attention to all": (fnn.attention(4, heads=2), ("attention without causal=True", later)),
     "a convolution": (fnn.conv(3, (3,)), ("conv sees the steps to come", later)),
     "its transpose": (fnn.conv_transpose(3, (3,)), ("conv_transpose sees", later)),
     "a pool": (fnn.max_pool((2,)), ("max_pool sees", later)),
@@ -279,6 +279,13 @@ def backwards(ids):
 GENERATED = {
     "no ids": (lambda n, p: fnn.generate(n, p, jnp.zeros((2, 0), int), 3), ("generate: prompt expected at least one id", "(2, 0)")),
     "numbers": (lambda n, p: fnn.generate(n, p, jnp.ones((2, 3)), 3), ("generate: prompt expected", "float32 of shape (2, 3)")),
+    "text": (lambda n, p: fnn.generate(n, p, "hello", 3), ("generate: prompt expected", "<U5 of shape ()", "Text is ids first")),
+    "a whole result": (
+        lambda n, p: fnn.generate(n, fnn.start(n, fnn.adam(), TEXT, key=key(0)), TEXT, 3),
+        ("generate: params expected a tree of arrays", "in its field .params")),
+    "a whole result to stream": (
+        lambda n, p: fnn.stream(n).begin(fnn.start(n, fnn.adam(), TEXT, key=key(0)), TEXT, 3),
+        ("stream: params expected a tree of arrays", "in its field .params")),
     "no steps": (lambda n, p: fnn.generate(n, p, TEXT, 0), ("generate: steps expected a whole number",)),
     "a seed": (lambda n, p: fnn.generate(n, p, TEXT, 3, key=0), ("generate: key expected jax.random.key(seed)",)),
     "no temperature": (lambda n, p: fnn.generate(n, p, TEXT, 3, key=key(0), temperature=0), ("generate: temperature", "got 0")),
@@ -289,7 +296,7 @@ GENERATED = {
     "a function of later ids": (
         lambda n, p: fnn.generate(backwards, (), TEXT, 3), ("gives other logits for the whole sequence than step by step", "causal=True")),
     "attention to all": (
-        lambda n, p: fnn.generate(language(causal=False), p, TEXT, 3), ("attention that is not causal", later)),
+        lambda n, p: fnn.generate(language(causal=False), p, TEXT, 3), ("attention without causal=True", later)),
 }  # fmt: skip
 
 
