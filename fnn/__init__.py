@@ -45,6 +45,15 @@ from fnn.optimizers.adam_variants import adamax, adamw, nadam
 from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop
 from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
 from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
+from fnn.optimizers.scheduled import ScheduledState
+from fnn.optimizers.schedules import (
+    cosine,
+    exponential_decay,
+    inverse_square_root,
+    piecewise,
+    polynomial_decay,
+    warmup,
+)
 from fnn.optimizers.transformations import chain, clip_by_global_norm, weight_decay
 from fnn.run.fit import fit
 from fnn.run.loop import Report
@@ -74,6 +83,7 @@ __all__ = [
     "Optimizer",
     "Report",
     "RuleState",
+    "ScheduledState",
     "Standardizer",
     "State",
     "Stream",
@@ -98,6 +108,7 @@ __all__ = [
     "confusion_matrix",
     "conv",
     "conv_transpose",
+    "cosine",
     "dense",
     "dropout",
     "embedding",
@@ -107,6 +118,7 @@ __all__ = [
     "evaluate",
     "exact_match",
     "explain",
+    "exponential_decay",
     "fit",
     "flatten",
     "freeze",
@@ -116,6 +128,7 @@ __all__ = [
     "group_norm",
     "gru",
     "huber",
+    "inverse_square_root",
     "labels",
     "layer",
     "layer_norm",
@@ -133,6 +146,8 @@ __all__ = [
     "nesterov",
     "one_hot",
     "parallel",
+    "piecewise",
+    "polynomial_decay",
     "positional_embedding",
     "positional_encoding",
     "precision",
@@ -160,6 +175,7 @@ __all__ = [
     "train",
     "trained",
     "transformer_block",
+    "warmup",
     "weight_decay",
     "wire",
 ]

@@ -12,11 +12,11 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1, check_numbers
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
+from fnn.optimizers.scheduled import make_rule
 from fnn.optimizers.transformations import pull_to_zero
 
 __all__ = ["amsgrad", "lion", "radam"]
@@ -41,7 +41,7 @@ def amsgrad(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_numbers("amsgrad", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_amsgrad_init, **numbers), amsgrad_update)
+    return make_rule(_amsgrad_init, amsgrad_update, numbers)
 
 
 def _amsgrad_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -103,7 +103,7 @@ def radam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_numbers("radam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_radam_init, **numbers), radam_update)
+    return make_rule(_radam_init, radam_update, numbers)
 
 
 def _radam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -171,7 +171,7 @@ def lion(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "weight_decay": weight_decay}
     check_numbers("lion", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_lion_init, **numbers), lion_update)
+    return make_rule(_lion_init, lion_update, numbers)
 
 
 def _lion_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:

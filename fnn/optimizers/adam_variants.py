@@ -12,12 +12,12 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1, check_numbers
 from fnn.optimizers.adaptive import adam_update
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
+from fnn.optimizers.scheduled import make_rule
 from fnn.optimizers.transformations import pull_to_zero
 
 __all__ = ["adamax", "adamw", "nadam"]
@@ -51,7 +51,7 @@ def adamw(
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     numbers["weight_decay"] = weight_decay
     check_numbers("adamw", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_moments_init, **numbers), adamw_update)
+    return make_rule(_moments_init, adamw_update, numbers)
 
 
 def _moments_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -82,7 +82,7 @@ def adamax(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_numbers("adamax", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_adamax_init, **numbers), adamax_update)
+    return make_rule(_adamax_init, adamax_update, numbers)
 
 
 def _adamax_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -137,7 +137,7 @@ def nadam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_numbers("nadam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_moments_init, **numbers), nadam_update)
+    return make_rule(_moments_init, nadam_update, numbers)
 
 
 def nadam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:

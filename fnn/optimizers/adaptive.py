@@ -12,11 +12,11 @@ from typing import Any
 
 import chex
 import jax
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, BELOW_1, check_numbers
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
+from fnn.optimizers.scheduled import make_rule
 
 __all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
 
@@ -44,7 +44,7 @@ def adagrad(
     """
     numbers = {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root, "initial": initial}
     check_numbers("adagrad", numbers)
-    return Optimizer(Partial(_adagrad_init, **numbers), adagrad_update)
+    return make_rule(_adagrad_init, adagrad_update, numbers)
 
 
 def _adagrad_init(params: chex.ArrayTree, initial: ArrayLike, **numbers: ArrayLike) -> RuleState:
@@ -90,7 +90,7 @@ def rmsprop(
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "eps_root": eps_root}
     check_numbers("rmsprop", numbers, decay=BELOW_1)
-    return Optimizer(Partial(_rmsprop_init, **numbers), rmsprop_update)
+    return make_rule(_rmsprop_init, rmsprop_update, numbers)
 
 
 def _rmsprop_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -135,7 +135,7 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps}
     check_numbers("adadelta", numbers, decay=BELOW_1, eps=ABOVE_0)  # from ε = 0 it would never start
-    return Optimizer(Partial(_adadelta_init, **numbers), adadelta_update)
+    return make_rule(_adadelta_init, adadelta_update, numbers)
 
 
 def _adadelta_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -188,7 +188,7 @@ def adam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     check_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return Optimizer(Partial(_adam_init, **numbers), adam_update)
+    return make_rule(_adam_init, adam_update, numbers)
 
 
 def _adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:

@@ -11,11 +11,11 @@ from typing import Any
 
 import chex
 import jax
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1, check_numbers
 from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, init_state
+from fnn.optimizers.scheduled import make_rule
 
 __all__ = ["gradient_descent", "momentum", "nesterov"]
 
@@ -37,7 +37,7 @@ def gradient_descent(learning_rate: ArrayLike = 0.01) -> Optimizer:
     """
     numbers = {"learning_rate": learning_rate}
     check_numbers("gradient_descent", numbers)
-    return Optimizer(Partial(_init_without_moments, **numbers), gradient_descent_update)
+    return make_rule(_init_without_moments, gradient_descent_update, numbers)
 
 
 def _init_without_moments(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -72,7 +72,7 @@ def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
     check_numbers("momentum", numbers, momentum=BELOW_1)
-    return Optimizer(Partial(_init_velocity, **numbers), momentum_update)
+    return make_rule(_init_velocity, momentum_update, numbers)
 
 
 def _init_velocity(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
@@ -109,7 +109,7 @@ def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
     check_numbers("nesterov", numbers, momentum=BELOW_1)
-    return Optimizer(Partial(_init_velocity, **numbers), nesterov_update)
+    return make_rule(_init_velocity, nesterov_update, numbers)
 
 
 def nesterov_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:

@@ -97,5 +97,9 @@ def _memory(init: Any, params: Any) -> dict[str, Any]:
     """What a rule keeps before the first step: its numbers by name, then all else by its place."""
     memory = init(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained(params)))
     places = ((jax.tree_util.keystr(p), leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(memory))
-    others = {f"optimizer{place}": leaf for place, leaf in places if "hyperparameters" not in place}
+    others = {f"optimizer{place}": leaf for place, leaf in places if not _is_number(place)}
     return hyperparameters(memory) | others
+
+
+def _is_number(place: str) -> bool:
+    return "hyperparameters" in place or "schedules" in place

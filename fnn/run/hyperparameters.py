@@ -13,13 +13,17 @@ __all__: list[str] = []
 
 
 def hyperparameters(state: Any) -> dict[str, np.ndarray]:
-    """The rule's numbers, by their place in an optimizer's state; empty where it keeps none."""
-    found = {}
+    """The rule's numbers, by their place in an optimizer's state; empty where it keeps none.
+
+    In place of a number that changes with the step, those of its schedule.
+    """
+    found, kinds = {}, {"hyperparameters", "schedules"}
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if "hyperparameters" in names:
-            found["/".join(n for n in names if n != "hyperparameters")] = np.asarray(leaf)
-    return found
+        if kinds & set(names):
+            found["/".join(n for n in names if n not in {*kinds, "rule"})] = np.asarray(leaf)
+    changing = {name.rpartition("/")[0] for name in found}
+    return {name: leaf for name, leaf in found.items() if name not in changing}
 
 
 def compare_numbers(state: State, init: Callable[..., Any]) -> list[str]:

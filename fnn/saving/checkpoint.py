@@ -54,7 +54,7 @@ def load(path: str | os.PathLike[str], like: object = None) -> Any:
     `like` is a tree of arrays, keys, `jax.ShapeDtypeStruct`s and Python values, such as
     `jax.eval_shape(network.init, key, x)`: the file must have its structure, shapes and dtypes, and its
     NamedTuples are those of `like`. Without `like`, only fnn's own NamedTuples can be loaded: prepared
-    data (Labels, Standardizer, Encoder) and runs (Fitted, State, Best, RuleState).
+    data (Labels, Standardizer, Encoder) and runs (Fitted, State, Best, RuleState, ScheduledState).
 
     Arrays are JAX arrays of the saved dtype, or NumPy arrays if JAX has no such dtype (float64 and int64
     while x64 is off, text), so that no bit is lost.

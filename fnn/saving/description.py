@@ -18,6 +18,7 @@ from fnn.data.features import Category, Cycle, Embedded, Number
 from fnn.data.labels import Labels
 from fnn.data.standardize import Standardizer
 from fnn.optimizers.rule import RuleState
+from fnn.optimizers.scheduled import ScheduledState
 from fnn.workflow.state import Best, Fitted, NotFinite, State
 
 __all__: list[str] = []
@@ -34,7 +35,7 @@ LENGTH = 4000  # of a path, in characters: every leaf repeats the path of its co
 
 CLASSES = (
     *(Best, Category, Cycle, Embedded, Encoder, Fitted, Labels),
-    *(NotFinite, Number, Reading, RuleState, Standardizer, State),
+    *(NotFinite, Number, Reading, RuleState, ScheduledState, Standardizer, State),
 )
 
 
