@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fnn.network.parameters import trained
+from fnn.optimizers.scheduled import ScheduledState
 from fnn.workflow.state import State
 
 __all__: list[str] = []
@@ -17,13 +18,25 @@ def hyperparameters(state: Any) -> dict[str, np.ndarray]:
 
     In place of a number that changes with the step, those of its schedule.
     """
-    found, kinds = {}, {"hyperparameters", "schedules"}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    plain = jax.tree.map(_with_schedules, state, is_leaf=_is_scheduled)
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(plain):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if kinds & set(names):
-            found["/".join(n for n in names if n not in {*kinds, "rule"})] = np.asarray(leaf)
-    changing = {name.rpartition("/")[0] for name in found}
-    return {name: leaf for name, leaf in found.items() if name not in changing}
+        if "hyperparameters" in names:
+            found["/".join(n for n in names if n != "hyperparameters")] = np.asarray(leaf)
+    return found
+
+
+def _is_scheduled(node: Any) -> bool:
+    return isinstance(node, ScheduledState)
+
+
+def _with_schedules(node: Any) -> Any:
+    """The state of a rule, with the numbers of each schedule in the place of its value."""
+    if not _is_scheduled(node):
+        return node
+    now = node.rule.hyperparameters
+    return node.rule._replace(hyperparameters={k: node.schedules.get(k, n) for k, n in now.items()})
 
 
 def compare_numbers(state: State, init: Callable[..., Any]) -> list[str]:

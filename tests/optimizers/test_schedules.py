@@ -149,6 +149,16 @@ def test_a_state_of_another_schedule_is_refused_by_the_names_of_its_numbers():
         run(1, fnn.adam(fnn.cosine(0.05, 30)), state=state)
 
 
+def fading(t):
+    return 0.05 / (1 + t)
+
+
+def test_a_run_with_a_function_of_the_step_without_numbers_goes_on_too():
+    whole = run(3, fnn.adam(fading))
+    rest = run(2, fnn.adam(fading), state=run(1, fnn.adam(fading)).state)
+    jax.tree.map(np.testing.assert_array_equal, bits(rest.state), bits(whole.state))
+
+
 def test_another_schedule_compiles_nothing_in_fit():
     run(1, fnn.adam(fnn.cosine(0.05, 20)))
     with compilations() as names:
