@@ -143,12 +143,7 @@ def _plain_numbers(value: Any) -> np.ndarray | None:
 
 
 def check_numbers(where: str, numbers: dict[str, Any], **spans: Span) -> None:
-    """Refuse numbers of an update rule: each is one, in its span, which is 0 ≤ … < ∞ unless it is named.
-
-    A function is a schedule, whose numbers are its own.
-    """
+    """Refuse numbers of an update rule: each is one, in its span, which is 0 ≤ … < ∞ unless it is named."""
     for name, value in numbers.items():
-        if callable(value):
-            continue
         fix = f"Such as {name}=0.01; for several use jax.vmap, for another later fit(params=fitted.params)."
         check_number(where, name, value, spans.get(name, FROM_0)._replace(fix=fix))

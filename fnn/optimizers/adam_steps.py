@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import BELOW_1, check_numbers
+from fnn.guard.numbers import BELOW_1
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
-from fnn.optimizers.scheduled import make_rule
+from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 from fnn.optimizers.transformations import pull_to_zero
 
 __all__ = ["amsgrad", "lion", "radam"]
@@ -40,7 +40,7 @@ def amsgrad(
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-    check_numbers("amsgrad", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("amsgrad", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_amsgrad_init, amsgrad_update, numbers)
 
 
@@ -102,7 +102,7 @@ def radam(
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-    check_numbers("radam", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("radam", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_radam_init, radam_update, numbers)
 
 
@@ -170,7 +170,7 @@ def lion(
     given no params.
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "weight_decay": weight_decay}
-    check_numbers("lion", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("lion", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_lion_init, lion_update, numbers)
 
 

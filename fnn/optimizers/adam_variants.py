@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import BELOW_1, check_numbers
+from fnn.guard.numbers import BELOW_1
 from fnn.optimizers.adaptive import adam_update
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
-from fnn.optimizers.scheduled import make_rule
+from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 from fnn.optimizers.transformations import pull_to_zero
 
 __all__ = ["adamax", "adamw", "nadam"]
@@ -50,7 +50,7 @@ def adamw(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     numbers["weight_decay"] = weight_decay
-    check_numbers("adamw", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("adamw", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_moments_init, adamw_update, numbers)
 
 
@@ -81,7 +81,7 @@ def adamax(
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-    check_numbers("adamax", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("adamax", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_adamax_init, adamax_update, numbers)
 
 
@@ -136,7 +136,7 @@ def nadam(
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-    check_numbers("nadam", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("nadam", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_moments_init, nadam_update, numbers)
 
 

@@ -14,9 +14,9 @@ import chex
 import jax
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import ABOVE_0, BELOW_1, check_numbers
+from fnn.guard.numbers import ABOVE_0, BELOW_1
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
-from fnn.optimizers.scheduled import make_rule
+from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 
 __all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
 
@@ -43,7 +43,7 @@ def adagrad(
     Raises ValueError for a number that is negative or not finite.
     """
     numbers = {"learning_rate": learning_rate, "eps": eps, "eps_root": eps_root, "initial": initial}
-    check_numbers("adagrad", numbers)
+    check_rule_numbers("adagrad", numbers)
     return make_rule(_adagrad_init, adagrad_update, numbers)
 
 
@@ -89,7 +89,7 @@ def rmsprop(
     Raises ValueError for a number that is negative or not finite, or ρ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "eps_root": eps_root}
-    check_numbers("rmsprop", numbers, decay=BELOW_1)
+    check_rule_numbers("rmsprop", numbers, decay=BELOW_1)
     return make_rule(_rmsprop_init, rmsprop_update, numbers)
 
 
@@ -134,7 +134,7 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
     Raises ValueError for a number that is negative or not finite, ε = 0, or ρ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps}
-    check_numbers("adadelta", numbers, decay=BELOW_1, eps=ABOVE_0)  # from ε = 0 it would never start
+    check_rule_numbers("adadelta", numbers, decay=BELOW_1, eps=ABOVE_0)  # from ε = 0 it would never start
     return make_rule(_adadelta_init, adadelta_update, numbers)
 
 
@@ -187,7 +187,7 @@ def adam(
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
-    check_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
+    check_rule_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
     return make_rule(_adam_init, adam_update, numbers)
 
 

@@ -13,9 +13,9 @@ import chex
 import jax
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import BELOW_1, check_numbers
+from fnn.guard.numbers import BELOW_1
 from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, init_state
-from fnn.optimizers.scheduled import make_rule
+from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 
 __all__ = ["gradient_descent", "momentum", "nesterov"]
 
@@ -36,7 +36,7 @@ def gradient_descent(learning_rate: ArrayLike = 0.01) -> Optimizer:
     Raises ValueError for a learning rate that is negative or not finite.
     """
     numbers = {"learning_rate": learning_rate}
-    check_numbers("gradient_descent", numbers)
+    check_rule_numbers("gradient_descent", numbers)
     return make_rule(_init_without_moments, gradient_descent_update, numbers)
 
 
@@ -71,7 +71,7 @@ def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
-    check_numbers("momentum", numbers, momentum=BELOW_1)
+    check_rule_numbers("momentum", numbers, momentum=BELOW_1)
     return make_rule(_init_velocity, momentum_update, numbers)
 
 
@@ -108,7 +108,7 @@ def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     Raises ValueError for a learning rate that is negative or not finite, or μ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
-    check_numbers("nesterov", numbers, momentum=BELOW_1)
+    check_rule_numbers("nesterov", numbers, momentum=BELOW_1)
     return make_rule(_init_velocity, nesterov_update, numbers)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from fnn.guard.numbers import Span, check_numbers
 from fnn.guard.words import Words, describe, shapes, unexpected
 from fnn.optimizers.rule import Optimizer, RuleState
 from fnn.optimizers.schedules import as_schedule
@@ -28,6 +29,11 @@ class ScheduledState(NamedTuple):
 Form = tuple[
     str, Any, tuple[str, ...]
 ]  # the rule's number, the schedule's functions, the names of its numbers
+
+
+def check_rule_numbers(where: str, numbers: dict[str, Any], **spans: Span) -> None:
+    """Refuse wrong numbers of a rule; a function is a schedule, whose numbers are its own."""
+    check_numbers(where, {name: n for name, n in numbers.items() if not callable(n)}, **spans)
 
 
 def make_rule(init: Callable[..., Any], update: Callable[..., Any], numbers: dict[str, Any]) -> Optimizer:
