@@ -7,7 +7,7 @@
     grads, state, params ─ optimizer.update ─→ updates          params + updates ─→ params
     step = one turn of the wheel    epoch = scan(step)    train = epochs, compiled    fit = train, watched
     sweep = many of fit, side by side
-    params ─→ predict · ensemble · evaluate · save · load
+    params ─→ predict · ensemble · evaluate · generate · save · load
 
 Parameters are trees of arrays, networks and optimizers pairs of pure functions, random keys explicit.
 """

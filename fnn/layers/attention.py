@@ -21,7 +21,7 @@ from fnn.guard.words import Words, unexpected
 from fnn.layers.linear import dense, dense_backward, dense_forward
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
-from fnn.network.stream import needs_all_steps
+from fnn.network.stream import refuse_stream
 
 __all__ = ["attention"]
 
@@ -85,32 +85,35 @@ def _attention_init(form: Form, key: chex.PRNGKey, x: Any) -> dict[str, Any]:
     given = _parts(x)
     x, context = given["x"], given.get("context", given["x"])
     inputs = x, context, context, jax.ShapeDtypeStruct((form.features,), x.dtype)
-    project = dense(form.features)
-    return {n: project.init(k, one) for n, k, one in zip(NAMES, jax.random.split(key, 4), inputs)}
+    return {
+        n: dense(form.features).init(k, one) for n, k, one in zip(NAMES, jax.random.split(key, 4), inputs)
+    }
 
 
 def attention_forward(form: Form, params: Any, x: Any) -> jax.Array:
     """y = (softmax(QKᵀ/√d) V)W_o + b_o."""
-    q, k, v, allowed = _project(form, params, x)
-    return _join(params, weights(q, k, allowed) @ v)
+    steps, z, allowed = _read(form, x)
+    q, k, v = _project(form, params, steps, z)
+    return dense_forward(params["output"], _together(weights(q, k, allowed) @ v))
 
 
 def _attention_forward_train(
     form: Form, rate: float, params: Any, x: Any, key: chex.PRNGKey
 ) -> tuple[jax.Array, Any]:
-    q, k, v, allowed = _project(form, params, x)
+    steps, z, allowed = _read(form, x)
+    q, k, v = _project(form, params, steps, z)
     p = weights(q, k, allowed)
     if rate:
         p = jnp.where(jax.random.bernoulli(key, 1 - rate, p.shape), p / (1 - rate), jnp.zeros_like(p))
-    return _join(params, p @ v), params
+    return dense_forward(params["output"], _together(p @ v)), params
 
 
 def attention_backward(form: Form, params: Any, x: Any, y: Any, delta: jax.Array) -> tuple[Any, Any]:
     """δ ← δW_oᵀ;   ∂V = Pᵀδ,   ∂S = P ∘ (δVᵀ − Σⱼ (δVᵀ ∘ P)ⱼ),   ∂Q = ∂S K/√d,   ∂K = ∂Sᵀ Q/√d;
     ∂W_q = xᵀ∂Q and so on, δ_x = ∂Q W_qᵀ, δ_z = ∂K W_kᵀ + ∂V W_vᵀ, which add up where z is x.
     """
-    given, z, allowed = _read(form, x)
-    q, k, v, allowed = _project(form, params, x)
+    steps, z, allowed = _read(form, x)
+    q, k, v = _project(form, params, steps, z)
     p = weights(q, k, allowed)
     o = _together(p @ v)
     grads = {}
@@ -122,7 +125,7 @@ def attention_backward(form: Form, params: Any, x: Any, y: Any, delta: jax.Array
     if form.rotary is not None:  # turned back, by −θ
         back = np.array([1, -1])[:, None, None]
         d_q, d_k = (rotate(d, back * rotation(form, d.shape[-2])) for d in (d_q, d_k))
-    grads["query"], delta_x = dense_backward(params["query"], given["x"], None, _together(d_q))
+    grads["query"], delta_x = dense_backward(params["query"], steps, None, _together(d_q))
     grads["key"], delta_k = dense_backward(params["key"], z, None, _together(d_k))
     grads["value"], delta_v = dense_backward(params["value"], z, None, _together(d_v))
     return grads, _handed_back(x, delta_x, delta_k + delta_v)
@@ -142,17 +145,17 @@ def _handed_back(x: Any, delta_x: jax.Array, delta_z: jax.Array) -> Any:
 # The steps of the formula -------------------------------------------------------------------------
 
 
-def _read(form: Form, x: Any) -> tuple[dict[str, Any], jax.Array, Any]:
-    """What was given, the context, and which keys each query may see: (…, 1, T or 1, S), or None for all."""
+def _read(form: Form, x: Any) -> tuple[jax.Array, jax.Array, Any]:
+    """The steps, the context, and which keys each query may see: (…, 1, T or 1, S), or None for all."""
     given = _parts(x)
     mask, axes = given.get("mask"), given["x"].ndim
     if mask is not None and mask.ndim < axes:  # 0 · NaN of the padding would be NaN
         padded = "context" if "context" in given else "x"
         given = {**given, padded: jnp.where(mask[..., None], given[padded], 0)}
-    z = given.get("context", given["x"])
+    steps, z = given["x"], given.get("context", given["x"])
     if mask is not None:
         mask = mask[..., None, None, :] if mask.ndim < axes else mask[..., None, :, :]
-    return given, z, before((given["x"].shape[-2], z.shape[-2]), 0, mask) if form.causal else mask
+    return steps, z, before((steps.shape[-2], z.shape[-2]), 0, mask) if form.causal else mask
 
 
 def _parts(x: Any) -> dict[str, Any]:
@@ -178,18 +181,15 @@ def before(shape: tuple[int, ...], first: Any, mask: Any = None) -> jax.Array:
     return causal if mask is None else causal & mask
 
 
-def _project(form: Form, params: Any, x: Any, first: Any = 0, length: int = 0) -> tuple[Any, ...]:
-    """Q, K and V by heads, (…, heads, steps, d), turned by their places; and the keys that are allowed."""
+def _project(form: Form, params: Any, x: Any, z: Any, first: Any = 0, length: int = 0) -> tuple[Any, ...]:
+    """Q, K and V by heads, (…, heads, steps, d), turned by their places, of which x begins at `first`."""
     check_names("attention", params, NAMES)
-    given, z, allowed = _read(form, x)
-    q, k, v = (_split(form, dense_forward(params[name], one)) for name, one in zip(NAMES, (given["x"], z, z)))
+    q, k, v = (_split(form, dense_forward(params[name], one)) for name, one in zip(NAMES, (x, z, z)))
     if form.rotary is not None:
-        tables = [jnp.asarray(rotation(form, max(length, one.shape[-2])), one.dtype) for one in (q, k)]
-        q, k = (
-            rotate(one, jax.lax.dynamic_slice_in_dim(table, first, one.shape[-2], 1))
-            for one, table in zip((q, k), tables)
-        )
-    return q, k, v, allowed
+        table = rotation(form, max(length, x.shape[-2], z.shape[-2]))
+        own = (jax.lax.dynamic_slice_in_dim(table, first, one.shape[-2], 1) for one in (q, k))
+        q, k = map(rotate, (q, k), own)
+    return q, k, v
 
 
 def weights(q: jax.Array, k: jax.Array, allowed: Any) -> jax.Array:
@@ -212,10 +212,6 @@ def _together(o: jax.Array) -> jax.Array:
     return o.reshape(*o.shape[:-2], o.shape[-2] * o.shape[-1])
 
 
-def _join(params: Any, o: jax.Array) -> jax.Array:
-    return dense_forward(params["output"], _together(o))
-
-
 def rotation(form: Form, steps: int) -> np.ndarray:
     """cos θ and sin θ of θ[t, i] = t · base^(−2i/d): (2, steps, d/2), in float64."""
     d = form.features // form.heads
@@ -234,14 +230,20 @@ def rotate(x: jax.Array, table: Any) -> jax.Array:
 
 
 def _begin(form: Form, params: Any, x: Any, length: int) -> Any:
-    given = _parts(x)
-    if "context" in given and not form.causal:
+    if "context" in _parts(x) and not form.causal:
         return ()  # each query sees the context alone
-    if not form.causal or "context" in given or "mask" in given:
-        needs_all_steps("attention without causal=True, or with a mask")[0]()
-    _, k, v, _ = _project(form, params, given["x"])
-    room = [jnp.zeros((*one.shape[:-2], length, one.shape[-1]), one.dtype) for one in (k, v)]
-    return {"keys": room[0], "values": room[1], "count": jnp.int32(0)}
+    steps = _alone(form, x)
+    _, k, v = _project(form, params, steps, steps)
+    room = jnp.zeros((*k.shape[:-2], length, k.shape[-1]), jnp.result_type(k, v))
+    return {"keys": room, "values": room, "count": jnp.int32(0)}
+
+
+def _alone(form: Form, x: Any) -> jax.Array:
+    """The steps; refused where they would see others than those before, or not all of them."""
+    given = _parts(x)
+    if not form.causal or len(given) > 1:
+        refuse_stream("attention without causal=True, or with a mask,")
+    return given["x"]
 
 
 def attention_step(form: Form, params: Any, state: Any, x: Any) -> tuple[jax.Array, Any]:
@@ -249,12 +251,12 @@ def attention_step(form: Form, params: Any, state: Any, x: Any) -> tuple[jax.Arr
     if not state:
         return attention_forward(form, params, x), state
     count, length = state["count"], state["keys"].shape[-2]
-    q, k, v, _ = _project(form, params, x, count, length)
-    k, v = (
-        jax.lax.dynamic_update_slice_in_dim(old, new, count, -2)
-        for old, new in ((state["keys"], k), (state["values"], v))
-    )
-    y = _join(params, weights(q, k, before((q.shape[-2], length), count)) @ v)
+    steps = _alone(form, x)
+    q, k, v = _project(form, params, steps, steps, count, length)
+    keep = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=count, axis=-2)
+    k, v = keep(state["keys"], k), keep(state["values"], v)
+    p = weights(q, k, before((q.shape[-2], length), count))
+    y = dense_forward(params["output"], _together(p @ v))
     moved = count + q.shape[-2]
     y = jnp.where(moved > length, jnp.nan, y)  # without room it would write over the last
     return y, {"keys": k, "values": v, "count": moved}

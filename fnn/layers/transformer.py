@@ -182,8 +182,8 @@ def transformer_block(
 
     Raises ValueError as its parts do, and where the input has other features than `features`.
     """
-    hidden = 4 * features if hidden is None else hidden
     attend = serial(attention(features, heads, causal, rotary, dropout), drop(dropout))
+    hidden = 4 * features if hidden is None else hidden
     feed = residual(norm, dense(hidden), activation, dense(features), drop(dropout))
     parts = as_layer(norm, "transformer_block"), attend, feed
     block = wire(block_forward, norm=norm, attention=attend, feed_forward=feed)

@@ -120,7 +120,8 @@ def layer(
     `init` is compiled, and takes shapes for `x` as well as arrays. Bind options with `functools.partial` to
     functions of a module: two layers made alike are then equal, and compile once. `backward` is the
     derivative by hand. `fnn.backprop` uses it, and `fnn.check_gradients(layer, params, x)` checks it. A layer
-    with `parts` says by `inside` what it hands to them: see `fnn.Layer` and examples/new_layer.py.
+    with `parts` says by `inside` what it hands to them: see `fnn.Layer` and examples/new_layer.py. A layer
+    whose steps need those before brings stream=(begin, step): see `fnn.stream`.
 
     >>> def init(key, x):
     ...     return {"scale": jax.numpy.ones(x.shape[-1])}

@@ -103,11 +103,12 @@ def begin_parts(inside: Callable[..., Any], params: Any, x: Any, length: int) ->
 
 def needs_all_steps(name: str) -> tuple[Forward, Forward]:
     """The stream of a layer that has none, as each of its outputs sees steps to come."""
-    refuse = functools.partial(_refuse, name)
+    refuse = functools.partial(refuse_stream, name)
     return refuse, refuse
 
 
-def _refuse(name: str, *given: Any) -> NoReturn:
+def refuse_stream(name: str, *given: Any) -> NoReturn:
+    """Refuse a sequence in pieces: whatever is given."""
     raise ValueError(f"{name} sees the steps to come, so it cannot go through a sequence piece by piece.")
 
 

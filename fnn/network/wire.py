@@ -152,7 +152,7 @@ def _wire_begin(
 def _wire_step(
     function: Callable[..., Any], named: Named, params: Any, state: Any, x: chex.ArrayTree
 ) -> tuple[Any, Any]:
-    """function(net, x), each part with the state that it carries along; one that is called twice has none."""
+    """function(net, x), each part with its state; a part that has one is called once."""
     moved: dict[str, Any] = {}
 
     def call(name: str, part: Layer, own: Any, x: chex.ArrayTree) -> tuple[Any, Any]:

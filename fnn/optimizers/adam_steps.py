@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
+from fnn.optimizers.adaptive import adam_corrections, adam_init
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
 from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 from fnn.optimizers.transformations import pull_to_zero
@@ -70,15 +71,7 @@ def amsgrad_update(grads: Any, state: RuleState, params: Any = None) -> tuple[An
         m_hat = m / m_correction
         return -learning_rate * m_hat / (root(v_max / v_correction) + eps), m, v, v_max
 
-    return for_each_array(formula, grads, state, **_corrections(state))
-
-
-def _corrections(state: RuleState) -> dict[str, Any]:
-    """1 − β₁ᵗ and 1 − β₂ᵗ of this step."""
-    return {
-        "m_correction": lambda numbers: correction(numbers["b1"], state.step + 1),
-        "v_correction": lambda numbers: correction(numbers["b2"], state.step + 1),
-    }
+    return for_each_array(formula, grads, state, **adam_corrections(state))
 
 
 # RAdam -------------------------------------------------------------------------------------------
@@ -103,11 +96,7 @@ def radam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_rule_numbers("radam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(_radam_init, radam_update, numbers)
-
-
-def _radam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers, m=0.0, v=0.0)
+    return make_rule(adam_init, radam_update, numbers)
 
 
 def radam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -133,7 +122,7 @@ def radam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any,
         return -learning_rate * jnp.where(rectifier > 0, divided, m_hat), m, v
 
     rectified = {"rectifier": lambda numbers: rectifier_of(numbers["b2"], state.step + 1)}
-    return for_each_array(formula, grads, state, **_corrections(state), **rectified)
+    return for_each_array(formula, grads, state, **adam_corrections(state), **rectified)
 
 
 def rectifier_of(b2: jax.Array, t: jax.Array) -> jax.Array:

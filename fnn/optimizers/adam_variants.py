@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
-from fnn.optimizers.adaptive import adam_update
+from fnn.optimizers.adaptive import adam_init, adam_update
 from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
 from fnn.optimizers.scheduled import check_rule_numbers, make_rule
 from fnn.optimizers.transformations import pull_to_zero
@@ -51,11 +51,7 @@ def adamw(
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     numbers["weight_decay"] = weight_decay
     check_rule_numbers("adamw", numbers, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(_moments_init, adamw_update, numbers)
-
-
-def _moments_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers, m=0.0, v=0.0)
+    return make_rule(adam_init, adamw_update, numbers)
 
 
 def adamw_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -137,7 +133,7 @@ def nadam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
     check_rule_numbers("nadam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(_moments_init, nadam_update, numbers)
+    return make_rule(adam_init, nadam_update, numbers)
 
 
 def nadam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:

@@ -188,11 +188,20 @@ def adam(
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     check_rule_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(_adam_init, adam_update, numbers)
+    return make_rule(adam_init, adam_update, numbers)
 
 
-def _adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+def adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    """m = v = 0."""
     return init_state(params, numbers, m=0.0, v=0.0)
+
+
+def adam_corrections(state: RuleState) -> dict[str, Any]:
+    """1 − β₁ᵗ and 1 − β₂ᵗ of this step, for `for_each_array`."""
+    return {
+        "m_correction": lambda numbers: correction(numbers["b1"], state.step + 1),
+        "v_correction": lambda numbers: correction(numbers["b2"], state.step + 1),
+    }
 
 
 def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -217,10 +226,4 @@ def adam_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
         v_hat = v / v_correction
         return -learning_rate * m_hat / (root(v_hat + eps_root) + eps), m, v
 
-    return for_each_array(
-        formula,
-        grads,
-        state,
-        m_correction=lambda numbers: correction(numbers["b1"], state.step + 1),
-        v_correction=lambda numbers: correction(numbers["b2"], state.step + 1),
-    )
+    return for_each_array(formula, grads, state, **adam_corrections(state))

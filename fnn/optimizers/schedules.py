@@ -57,7 +57,7 @@ def exponential_decay(value: ArrayLike, steps: ArrayLike, factor: ArrayLike) -> 
     >>> float(rate(0)), float(rate(5)), float(rate(10))
     (0.5, 0.25, 0.125)
 
-    Raises ValueError for numbers that are not above 0.
+    Raises ValueError for a negative value, or steps or a factor that are not above 0.
     """
     numbers = {"value": value, "steps": steps, "factor": factor}
     check_numbers("exponential_decay", numbers, steps=ABOVE_0, factor=ABOVE_0)
