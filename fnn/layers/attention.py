@@ -148,13 +148,13 @@ def _handed_back(x: Any, delta_x: jax.Array, delta_z: jax.Array) -> Any:
 def _read(form: Form, x: Any) -> tuple[jax.Array, jax.Array, Any]:
     """The steps, the context, and which keys each query may see: (…, 1, T or 1, S), or None for all."""
     given = _parts(x)
-    mask, axes = given.get("mask"), given["x"].ndim
-    if mask is not None and mask.ndim < axes:  # 0 · NaN of the padding would be NaN
+    mask = given.get("mask")
+    if mask is not None and mask.ndim < given["x"].ndim:  # 0 · NaN of the padding would be NaN
         padded = "context" if "context" in given else "x"
         given = {**given, padded: jnp.where(mask[..., None], given[padded], 0)}
+        mask = mask[..., None, :]
     steps, z = given["x"], given.get("context", given["x"])
-    if mask is not None:
-        mask = mask[..., None, None, :] if mask.ndim < axes else mask[..., None, :, :]
+    mask = None if mask is None else mask[..., None, :, :]
     return steps, z, before((steps.shape[-2], z.shape[-2]), 0, mask) if form.causal else mask
 
 
@@ -197,8 +197,7 @@ def weights(q: jax.Array, k: jax.Array, allowed: Any) -> jax.Array:
     scores = (q @ k.swapaxes(-1, -2)).astype(jnp.promote_types(q.dtype, jnp.float32))
     if scores.shape[-1] == 0:
         return scores.astype(q.dtype)  # no keys at all
-    p = jax.nn.softmax(scores / math.sqrt(q.shape[-1]), where=allowed)
-    return p.astype(q.dtype)
+    return jax.nn.softmax(scores / math.sqrt(q.shape[-1]), where=allowed).astype(q.dtype)
 
 
 def _split(form: Form, rows: jax.Array) -> jax.Array:
@@ -256,7 +255,6 @@ def attention_step(form: Form, params: Any, state: Any, x: Any) -> tuple[jax.Arr
     keep = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=count, axis=-2)
     k, v = keep(state["keys"], k), keep(state["values"], v)
     p = weights(q, k, before((q.shape[-2], length), count))
-    y = dense_forward(params["output"], _together(p @ v))
-    moved = count + q.shape[-2]
+    y, moved = dense_forward(params["output"], _together(p @ v)), count + q.shape[-2]
     y = jnp.where(moved > length, jnp.nan, y)  # without room it would write over the last
     return y, {"keys": k, "values": v, "count": moved}
