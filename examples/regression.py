@@ -34,7 +34,7 @@ def run(seed):
     fitted = fnn.fit(
         network,
         fnn.rmse,
-        fnn.chain(fnn.weight_decay(0.01), fnn.momentum(0.01)),
+        fnn.chain(fnn.momentum(0.01), fnn.weight_decay(0.001)),
         x_scale(x),
         y_scale(y),
         key=fit_key,

@@ -26,7 +26,7 @@ def run(folder=None, on_epoch=None):
     split_key, fit_key = jax.random.split(jax.random.key(0))
     (x, y), validation = fnn.split(split_key, x / 16, y, stratify=y)
     network = fnn.serial(fnn.dense(32), jax.nn.relu, fnn.dropout(0.2), fnn.dense(10))
-    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-4), fnn.adam())
+    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(), fnn.weight_decay(1e-4))
     return fnn.fit(
         network, fnn.softmax_cross_entropy, rule, x, y,
         key=fit_key, epochs=EPOCHS, validation=validation, metrics={"accuracy": fnn.accuracy},

@@ -40,22 +40,35 @@ from fnn.network.parallel import parallel, residual
 from fnn.network.parameters import merge, trained
 from fnn.network.stream import Stream, generate, stream
 from fnn.network.wire import wire
-from fnn.optimizers.adam_steps import amsgrad, lion, radam
-from fnn.optimizers.adam_variants import adamax, adamw, nadam
+from fnn.optimizers.adam_variants import adamax, amsgrad, nadam, radam
 from fnn.optimizers.adaptive import adadelta, adagrad, adam, rmsprop
+from fnn.optimizers.combine import chain, partition
+from fnn.optimizers.decoupled import adamw, lion, muon
 from fnn.optimizers.gradient_descent import gradient_descent, momentum, nesterov
+from fnn.optimizers.lbfgs import lbfgs
+from fnn.optimizers.levenberg_marquardt import levenberg_marquardt
+from fnn.optimizers.phases import (
+    cosine_restarts,
+    join,
+    one_cycle,
+    piecewise,
+    warmup,
+    warmup_stable_decay,
+)
 from fnn.optimizers.rule import Optimizer, RuleState, apply_updates
-from fnn.optimizers.scheduled import ScheduledState
 from fnn.optimizers.schedules import (
+    ScheduledState,
     cosine,
     exponential_decay,
     inverse_square_root,
-    piecewise,
+    make_rule,
     polynomial_decay,
-    warmup,
+    step_decay,
 )
-from fnn.optimizers.transformations import chain, clip_by_global_norm, weight_decay
+from fnn.optimizers.transformations import average, clip, clip_by_global_norm, weight_decay
+from fnn.optimizers.wrappers import accumulate, reduce_on_plateau, skip_not_finite
 from fnn.run.fit import fit
+from fnn.run.hyperparameters import hyperparameters, set_hyperparameters
 from fnn.run.loop import Report
 from fnn.run.sweep import Sweep, sweep
 from fnn.saving.checkpoint import load, save
@@ -64,7 +77,7 @@ from fnn.workflow.epochs import train
 from fnn.workflow.evaluation import ensemble, evaluate, predict
 from fnn.workflow.gradient_check import GradientCheck, check_gradients
 from fnn.workflow.objective import Objective, loss
-from fnn.workflow.state import Best, Fitted, NotFinite, State, start
+from fnn.workflow.state import Best, Fitted, NotFinite, State, average_params, start
 from fnn.workflow.training import epoch, step
 
 __version__ = "0.1.0"
@@ -88,6 +101,7 @@ __all__ = [
     "State",
     "Stream",
     "Sweep",
+    "accumulate",
     "accuracy",
     "adadelta",
     "adagrad",
@@ -97,6 +111,8 @@ __all__ = [
     "amsgrad",
     "apply_updates",
     "attention",
+    "average",
+    "average_params",
     "avg_pool",
     "backprop",
     "batch_norm",
@@ -104,11 +120,13 @@ __all__ = [
     "binary_cross_entropy",
     "chain",
     "check_gradients",
+    "clip",
     "clip_by_global_norm",
     "confusion_matrix",
     "conv",
     "conv_transpose",
     "cosine",
+    "cosine_restarts",
     "dense",
     "dropout",
     "embedding",
@@ -128,24 +146,32 @@ __all__ = [
     "group_norm",
     "gru",
     "huber",
+    "hyperparameters",
     "inverse_square_root",
+    "join",
     "labels",
     "layer",
     "layer_norm",
+    "lbfgs",
+    "levenberg_marquardt",
     "lion",
     "load",
     "loss",
     "lstm",
     "mae",
+    "make_rule",
     "max_pool",
     "merge",
     "mixture",
     "momentum",
     "mse",
+    "muon",
     "nadam",
     "nesterov",
+    "one_cycle",
     "one_hot",
     "parallel",
+    "partition",
     "piecewise",
     "polynomial_decay",
     "positional_embedding",
@@ -155,6 +181,7 @@ __all__ = [
     "prelu",
     "r2_score",
     "radam",
+    "reduce_on_plateau",
     "repeat",
     "residual",
     "rms_norm",
@@ -163,11 +190,14 @@ __all__ = [
     "rnn",
     "save",
     "serial",
+    "set_hyperparameters",
+    "skip_not_finite",
     "softmax_cross_entropy",
     "split",
     "standardize",
     "start",
     "step",
+    "step_decay",
     "stream",
     "summary",
     "sweep",
@@ -176,6 +206,7 @@ __all__ = [
     "trained",
     "transformer_block",
     "warmup",
+    "warmup_stable_decay",
     "weight_decay",
     "wire",
 ]

@@ -23,12 +23,15 @@ MOMENTS = {
     "amsgrad": ("m", "v", "v_max"),
     "radam": ("m", "v"),
     "lion": ("m",),
+    "muon": ("m", "v"),
 }
 
 
 def start(name, theta, **numbers):
     """Memory before the first step: zeros; Adagrad's total starts at `initial`."""
-    return {moment: np.full(theta.shape, numbers.get("initial", 0.0)) for moment in MOMENTS[name]}
+    has_velocity = name == "rmsprop" and {"momentum", "centered"} & set(numbers)
+    moments = ("mean", "variance", "velocity") if has_velocity else MOMENTS[name]
+    return {moment: np.full(theta.shape, numbers.get("initial", 0.0)) for moment in moments}
 
 
 # An asymmetric objective of eight parameters: badly scaled, tilted, not quadratic. The gradient of
@@ -91,10 +94,35 @@ def adagrad(g, theta, memory, t, learning_rate=0.01, eps=1e-10, eps_root=0.0, in
     return theta - learning_rate * g / (np.sqrt(total + eps_root) + eps), {"total": total}
 
 
-def rmsprop(g, theta, memory, t, learning_rate=0.001, decay=0.9, eps=1e-8, eps_root=0.0):
-    """Tieleman and Hinton (2012), lecture 6.5, slide 29."""
-    s = decay * memory["mean_square"] + (1 - decay) * g**2
-    return theta - learning_rate * g / (np.sqrt(s + eps_root) + eps), {"mean_square": s}
+def rmsprop(
+    g, theta, memory, t, learning_rate=0.001, decay=0.9, eps=1e-8, eps_root=0.0, momentum=None, centered=False
+):
+    """Tieleman and Hinton (2012), lecture 6.5, slide 29; Graves (2013), eq. 38 to 41, without his α in v."""
+    if momentum is None and not centered:
+        s = decay * memory["mean_square"] + (1 - decay) * g**2
+        return theta - learning_rate * g / (np.sqrt(s + eps_root) + eps), {"mean_square": s}
+    s = decay * (memory["variance"] + centered * memory["mean"] ** 2) + (1 - decay) * g**2
+    mean = decay * memory["mean"] + (1 - decay) * g
+    variance = s - centered * mean**2
+    v = (momentum or 0.0) * memory["velocity"] + g / (np.sqrt(variance + eps_root) + eps)
+    return theta - learning_rate * v, {"mean": mean, "variance": variance, "velocity": v}
+
+
+def muon(
+    g, theta, memory, t, learning_rate=0.001, momentum=0.95, weight_decay=0.1, b1=0.9, b2=0.999, eps=1e-8
+):
+    """Of arrays that are no matrices: AdamW. Of a matrix: muon_of_a_matrix."""
+    return adamw(g, theta, memory, t, learning_rate, b1, b2, eps, 0.0, weight_decay)
+
+
+def muon_of_a_matrix(g, theta, m, learning_rate, momentum, weight_decay, scale):
+    """Jordan et al. (2024), with the scale and the decay of Liu et al. (2025), eq. 4."""
+    m = momentum * m + g
+    x = g + momentum * m
+    x = x / np.linalg.norm(x)
+    for _ in range(5):
+        x = 3.4445 * x - 4.775 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+    return theta - learning_rate * (scale * x + weight_decay * theta), m
 
 
 def adadelta(g, theta, memory, t, learning_rate=1.0, decay=0.95, eps=1e-6):

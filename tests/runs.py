@@ -32,16 +32,37 @@ def listening():
     )  # fmt: skip
 
 
+def searching():
+    """The network of `network`, for a rule that searches along the cost of all rows."""
+    return network()
+
+
+def all_at_once():
+    """Every schedule, wrapper and link that keeps something from step to step."""
+    rate = fnn.warmup(5, fnn.cosine(0.02, steps=900, end=0.001))
+    rule = fnn.accumulate(
+        2, fnn.skip_not_finite(fnn.partition({"*/bias": fnn.adam(rate), "*": fnn.adamw(rate)}))
+    )
+    return fnn.chain(
+        fnn.clip_by_global_norm(1.0), rule, fnn.reduce_on_plateau(0.5, patience=9, steps=6), fnn.average(0.9)
+    )
+
+
+RULES = {listening: all_at_once, searching: fnn.lbfgs}
+
+
 def fit(epochs=6, rule=None, seed=0, validation=HELD, build=network, **options):
     """A run with everything on that makes it hard to repeat: dropout, shuffling, clipping, a ragged end."""
     if rule is None:
-        rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
+        rule = RULES.get(
+            build, lambda: fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(0.01), fnn.weight_decay(1e-3))
+        )()
     options.setdefault("metrics", {"accuracy": fnn.accuracy})
     if "state" not in options:
         options["key"] = jax.random.key(seed)
     return fnn.fit(
         build(), fnn.softmax_cross_entropy, rule, X, Y,
-        epochs=epochs, batch_size=8, validation=validation, **options,
+        epochs=epochs, batch_size=len(X) if build is searching else 8, validation=validation, **options,
     )  # fmt: skip
 
 

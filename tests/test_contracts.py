@@ -42,6 +42,33 @@ def rule(built):
     return lambda g: built.update(g, state, params)[0], X
 
 
+def plain_init(params, **numbers):
+    return fnn.RuleState(jnp.int32(0), jax.tree.map(jnp.float32, numbers), {})
+
+
+def plain_update(grads, state, params=None):
+    return jax.tree.map(lambda g: -state.hyperparameters["learning_rate"] * g, grads), state
+
+
+BOWL = fnn.Objective(lambda p: 2 * p, lambda predictions: jnp.mean((predictions - 1) ** 2))
+
+
+def searched(rule, x):
+    """A step of a rule that looks along the cost."""
+    value, grads = jax.value_and_grad(BOWL)(x)
+    return rule.update(grads, rule.init(x), x, value=value, value_fn=BOWL)[0]
+
+
+PLATEAU = fnn.reduce_on_plateau()
+
+
+def averaging(x):
+    """A state after one step to x, with an average of the parameters."""
+    rule = fnn.chain(fnn.adam(), fnn.average())
+    _, memory = rule.update(x, rule.init(x), x)
+    return STATE._replace(params=x, optimizer=memory)
+
+
 def shared(net, x):
     return net.body(net.body(x))
 
@@ -105,14 +132,40 @@ ARRAYS = {
     "amsgrad": (*rule(fnn.amsgrad()), True),
     "radam": (*rule(fnn.radam()), True),
     "lion": (*rule(fnn.lion()), True),
+    "make_rule": (*rule(fnn.make_rule(plain_init, plain_update, {"learning_rate": 0.1})), True),
+    "lbfgs": (lambda x: searched(fnn.lbfgs(), x), X, False),
+    "levenberg_marquardt": (lambda x: searched(fnn.levenberg_marquardt(), x), X, False),
+    "muon": (*rule(fnn.muon()), True),
     "chain": (*rule(fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam())), True),
     "cosine": (lambda x: x * fnn.cosine(0.1, 9)(jnp.abs(x)), X, True),
+    "cosine_restarts": (lambda x: x * fnn.cosine_restarts(0.1, 2, stretch=1.5)(jnp.abs(x)), X, True),
     "exponential_decay": (lambda x: x * fnn.exponential_decay(0.1, 9, 0.5)(x), X, True),
     "inverse_square_root": (lambda x: x * fnn.inverse_square_root(0.1, 9)(jnp.abs(x)), X, True),
+    "join": (lambda x: x * fnn.join(0.1, {1: fnn.cosine(0.2, 2)})(jnp.abs(x)), X, True),
+    "one_cycle": (lambda x: x * fnn.one_cycle(0.1, 3)(jnp.abs(x)), X, True),
     "piecewise": (lambda x: x * fnn.piecewise(0.1, {1: 0.2})(x), X, True),
     "polynomial_decay": (lambda x: x * fnn.polynomial_decay(0.1, 9)(jnp.abs(x)), X, True),
+    "step_decay": (lambda x: x * fnn.step_decay(0.1, 2, 0.5)(jnp.abs(x)), X, True),
     "warmup": (lambda x: x * fnn.warmup(2, 0.1)(jnp.abs(x)), X, True),
+    "warmup_stable_decay": (lambda x: x * fnn.warmup_stable_decay(0.1, 3, 1, 1)(jnp.abs(x)), X, True),
     "clip_by_global_norm": (*rule(fnn.clip_by_global_norm(1.0)), True),
+    "clip": (*rule(fnn.clip(1.0)), True),
+    "average": (*rule(fnn.average()), True),
+    "average_params": (lambda x: fnn.average_params(averaging(x)), X, True),
+    "accumulate": (*rule(fnn.accumulate(1, fnn.adam())), True),
+    "skip_not_finite": (*rule(fnn.skip_not_finite(fnn.adam())), True),
+    "partition": (*rule(fnn.partition({"*": fnn.adam()})), True),
+    "reduce_on_plateau": (lambda x: PLATEAU.update(x, PLATEAU.init(x), x, value=jnp.sum(x))[0], X, True),
+    "hyperparameters": (
+        lambda x: fnn.hyperparameters(fnn.adam(x[0, 0]).init(x))["learning_rate"],
+        jnp.abs(X),
+        True,
+    ),
+    "set_hyperparameters": (
+        lambda x: fnn.set_hyperparameters(RULE.init(X), learning_rate=x[0, 0]),
+        jnp.abs(X),
+        True,
+    ),
     "weight_decay": (*rule(fnn.weight_decay(0.1)), True),
     "apply_updates": (lambda x: fnn.apply_updates({"a": x}, {"a": X}), X, True),
     "trained": (lambda x: fnn.trained({"weight": x, "frozen": x}), X, True),
@@ -207,7 +260,7 @@ def test_the_compiled_training_lowers_for_every_platform(platform):
 
 def test_rank_promotion_is_never_needed():
     with jax.numpy_rank_promotion("raise"):
-        rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(0.1), fnn.adam())
+        rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(), fnn.weight_decay(0.1))
         state = fnn.start(NETWORK, rule, X, key=jax.random.key(1))
         for cost, y in ((COST, IDS), (fnn.mse, Z), (fnn.binary_cross_entropy, BINARY)):
             weights = jnp.ones(6)

@@ -23,7 +23,12 @@ IMAGES = markdown.ROOT / "docs" / "images"
 LEFT_OUT = {  # of each picture's example
     "digits": ["Forward propagation and cost, before training"],
     "optimizer_race": ["A straight slope", "Digits"],
+    "schedules": [],
+    "small_and_exact": [
+        *("Two problems", "Runs", "How many steps for the same cost", "A picture", "What holds"),
+    ],
 }
+SLOW = {"schedules"}  # whose runs take long
 
 
 def draw(example):
@@ -89,7 +94,9 @@ def redraw(example):
     picture.save(IMAGES / f"{example}.png", pnginfo=info, optimize=True)
 
 
-@pytest.mark.parametrize("example", LEFT_OUT)
+@pytest.mark.parametrize(
+    "example", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in LEFT_OUT]
+)
 def test_a_picture_shows_what_its_example_draws(example):
     pytest.importorskip("sklearn")
     matplotlib, image = pytest.importorskip("matplotlib"), pytest.importorskip("PIL.Image")

@@ -109,6 +109,7 @@ class Span(NamedTuple):
 
 FROM_0 = Span("0 ≤ {} < ∞", lambda n: (n >= 0) & (n < math.inf))
 ABOVE_0 = Span("0 < {} < ∞", lambda n: (n > 0) & (n < math.inf))
+FROM_1 = Span("1 ≤ {} < ∞", lambda n: (n >= 1) & (n < math.inf))
 BELOW_1 = Span("0 ≤ {} < 1", lambda n: (n >= 0) & (n < 1))
 TO_1 = Span("0 ≤ {} ≤ 1", lambda n: (n >= 0) & (n <= 1))
 

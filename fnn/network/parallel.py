@@ -71,7 +71,7 @@ def branches(parts: tuple[Layer, ...], names: tuple[str, ...], x: Any) -> list[t
     return [(f"branch '{name}'", part, x[name]) for name, part in zip(names, parts)]
 
 
-def join(names: tuple[str, ...], values: list[Any]) -> Any:
+def join_by_name(names: tuple[str, ...], values: list[Any]) -> Any:
     """What the branches return: a dict by name, or a tuple."""
     return dict(zip(names, values)) if names else tuple(values)
 
@@ -90,7 +90,7 @@ def _parallel_init(parts: Any, names: Any, key: chex.PRNGKey, x: Any) -> chex.Ar
     for (place, part, value), part_key in zip(branches(parts, names, x), keys):
         with name_errors(place, part, value):
             params.append(part.init(part_key, value))
-    return join(names, params)
+    return join_by_name(names, params)
 
 
 def parallel_forward(parts: Any, names: Any, params: Any, x: Any) -> chex.ArrayTree:
@@ -99,7 +99,7 @@ def parallel_forward(parts: Any, names: Any, params: Any, x: Any) -> chex.ArrayT
     for (place, part, value), own in zip(branches(parts, names, x), separate(parts, names, params)):
         with name_errors(place, part, value):
             values.append(part.forward(own, value))
-    return join(names, values)
+    return join_by_name(names, values)
 
 
 def _parallel_forward_train(
@@ -113,7 +113,7 @@ def _parallel_forward_train(
             y, own = part.forward_train(own, value, jax.random.fold_in(key, i))
             values.append(y)
             moved.append(own)
-    return join(names, values), join(names, moved)
+    return join_by_name(names, values), join_by_name(names, moved)
 
 
 def _parallel_step(parts: Any, names: Any, params: Any, state: Any, x: Any) -> tuple[Any, Any]:
@@ -124,7 +124,7 @@ def _parallel_step(parts: Any, names: Any, params: Any, state: Any, x: Any) -> t
             y, new = stream_of(part).step(own, old, value)
             values.append(y)
             moved.append(new)
-    return join(names, values), tuple(moved)
+    return join_by_name(names, values), tuple(moved)
 
 
 def _parallel_inside(parts: Any, names: Any, params: Any, x: Any) -> list[Any]:
@@ -137,10 +137,10 @@ def _parallel_backward(parts: Any, names: Any, params: Any, x: Any, y: Any, delt
     deltas = [delta[name] for name in names] if names else delta
     handed = zip(_parallel_inside(parts, names, params, x), deltas, strict=True)
     pulled = [pull(*step, own) for step, own in reversed([*handed])][::-1]
-    back = join(names, [delta_x for _, delta_x in pulled])
+    back = join_by_name(names, [delta_x for _, delta_x in pulled])
     if not names:
         back = jax.tree.map(lambda *each: sum(each[1:], each[0]), *back)
-    return join(names, [grads for grads, _ in pulled]), back
+    return join_by_name(names, [grads for grads, _ in pulled]), back
 
 
 @intern

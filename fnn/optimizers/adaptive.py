@@ -15,8 +15,8 @@ import jax
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, BELOW_1
-from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root
-from fnn.optimizers.scheduled import check_rule_numbers, make_rule
+from fnn.optimizers.rule import Optimizer, RuleState, correction, for_each_array, init_state, root, zeros
+from fnn.optimizers.schedules import check_rule_numbers, make_rule
 
 __all__ = ["adadelta", "adagrad", "adam", "rmsprop"]
 
@@ -32,12 +32,11 @@ def adagrad(
 ) -> Optimizer:
     """Each step divided by all gradients so far: G ← G + g², θ ← θ − α·g / (√(G + ε_root) + ε).
 
-    Fixes the one learning rate of the rules before: rare features, whose G is small, still learn.
-    G starts at `initial`. Duchi et al. 2011, Fig. 1, the diagonal form. (Optax and Keras: ε_root = 1e-7,
-    ε = 0, initial = 0.1.)
+    Fixes the one learning rate of the rules before: rare features, whose G is small, still learn. G starts
+    at `initial`. Duchi et al. 2011, Fig. 1, diagonal. (Optax and Keras: ε_root = 1e-7, ε = 0, initial = 0.1.)
 
     >>> rule = adagrad(0.5)
-    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]      # −0.5 · g/|g|
+    >>> rule.update(jnp.array([2.0, -3.0]), rule.init(jnp.zeros(2)))[0]      # −0.5 · g/|g|
     Array([-0.5,  0.5], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite.
@@ -55,12 +54,7 @@ def adagrad_update(grads: Any, state: RuleState, params: Any = None) -> tuple[An
     """G ← G + g², Δ = −α·g / (√(G + ε_root) + ε)."""
 
     def formula(
-        g: jax.Array,
-        total: jax.Array,
-        *,
-        learning_rate: jax.Array,
-        eps: jax.Array,
-        eps_root: jax.Array,
+        g: jax.Array, total: jax.Array, *, learning_rate: jax.Array, eps: jax.Array, eps_root: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         total = total + g**2
         return -learning_rate * g / (root(total + eps_root) + eps), total
@@ -76,25 +70,28 @@ def rmsprop(
     decay: ArrayLike = 0.9,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
+    momentum: ArrayLike | None = None,
+    centered: bool = False,
 ) -> Optimizer:
     """Adagrad that forgets: s ← ρs + (1 − ρ)g², θ ← θ − α·g / (√(s + ε_root) + ε).
 
-    Fixes Adagrad's vanishing steps: a running mean of squares follows the slope of the last
-    1/(1 − ρ) steps. Tieleman & Hinton 2012, lecture 6e. Keras: ε_root = 1e-7, ε = 0.
+    Fixes Adagrad's vanishing steps: a running mean of squares follows the slope of the last 1/(1 − ρ) steps.
+    Tieleman & Hinton 2012, lecture 6e. Keras: ε_root = 1e-7, ε = 0. `centered` takes the square of the mean
+    gradient off s. With `momentum` steps add up, v ← μv + g/(…), θ ← θ − αv. Graves 2013, eq. 38-41.
 
     >>> rule = rmsprop(0.5, decay=0.75)
-    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]       # −0.5 · 2/√(0.25 · 4)
+    >>> rule.update(jnp.array([2.0]), rule.init(jnp.zeros(1)))[0]       # −0.5 · 2/√(0.25 · 4)
     Array([-1.], dtype=float32)
 
-    Raises ValueError for a number that is negative or not finite, or ρ outside [0, 1).
+    Raises ValueError for a number that is negative or not finite, or ρ or μ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "eps_root": eps_root}
-    check_rule_numbers("rmsprop", numbers, decay=BELOW_1)
-    return make_rule(_rmsprop_init, rmsprop_update, numbers)
-
-
-def _rmsprop_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers, mean_square=0.0)
+    if momentum is None and not centered:
+        check_rule_numbers("rmsprop", numbers, decay=BELOW_1)
+        return make_rule(zeros("mean_square"), rmsprop_update, numbers)
+    numbers |= {"momentum": 0.0 if momentum is None else momentum, "centered": float(centered)}
+    check_rule_numbers("rmsprop", numbers, decay=BELOW_1, momentum=BELOW_1)
+    return make_rule(zeros("mean", "variance", "velocity"), rmsprop_momentum_update, numbers)
 
 
 def rmsprop_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -115,6 +112,33 @@ def rmsprop_update(grads: Any, state: RuleState, params: Any = None) -> tuple[An
     return for_each_array(formula, grads, state)
 
 
+def rmsprop_momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """w ← ρw + (1 − ρ)(1 − c(1 − ρ))(g − cn)², n ← ρn + (1 − ρ)g, v ← μv + g / (√(w + ε_root) + ε), Δ = −αv.
+
+    w is s − cn², c is 0 or 1: no difference of large squares, which would cost digits.
+    """
+
+    def formula(
+        g: jax.Array,
+        n: jax.Array,
+        w: jax.Array,
+        v: jax.Array,
+        *,
+        learning_rate: jax.Array,
+        centered: jax.Array,
+        decay: jax.Array,
+        eps: jax.Array,
+        eps_root: jax.Array,
+        momentum: jax.Array,
+    ) -> tuple[jax.Array, ...]:
+        w = decay * w + (1 - decay) * (1 - centered * (1 - decay)) * (g - centered * n) ** 2
+        n = decay * n + (1 - decay) * g
+        v = momentum * v + g / (root(w + eps_root) + eps)
+        return -learning_rate * v, n, w, v
+
+    return for_each_array(formula, grads, state)
+
+
 # Adadelta ----------------------------------------------------------------------------------------
 
 
@@ -128,18 +152,14 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
     slowly: the first step is about √(ε / (1 − ρ)), whatever the slope. Zeiler 2012, Algorithm 1.
 
     >>> rule = adadelta(decay=0.75, eps=1.0)
-    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
+    >>> rule.update(jnp.array([2.0]), rule.init(jnp.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
     Array([-1.4142135], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, ε = 0, or ρ outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps}
     check_rule_numbers("adadelta", numbers, decay=BELOW_1, eps=ABOVE_0)  # from ε = 0 it would never start
-    return make_rule(_adadelta_init, adadelta_update, numbers)
-
-
-def _adadelta_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers, mean_square=0.0, mean_square_update=0.0)
+    return make_rule(zeros("mean_square", "mean_square_update"), adadelta_update, numbers)
 
 
 def adadelta_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -181,19 +201,14 @@ def adam(
     so the first is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
 
     >>> rule = adam(0.5)
-    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]    # −α · g/|g|
+    >>> rule.update(jnp.array([2.0, -3.0]), rule.init(jnp.zeros(2)))[0]    # −α · g/|g|
     Array([-0.5,  0.5], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
     """
     numbers = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
     check_rule_numbers("adam", numbers, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(adam_init, adam_update, numbers)
-
-
-def adam_init(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    """m = v = 0."""
-    return init_state(params, numbers, m=0.0, v=0.0)
+    return make_rule(zeros("m", "v"), adam_update, numbers)
 
 
 def adam_corrections(state: RuleState) -> dict[str, Any]:

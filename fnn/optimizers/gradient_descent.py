@@ -9,13 +9,12 @@
 
 from typing import Any
 
-import chex
 import jax
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
-from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, init_state
-from fnn.optimizers.scheduled import check_rule_numbers, make_rule
+from fnn.optimizers.rule import Optimizer, RuleState, for_each_array, zeros
+from fnn.optimizers.schedules import check_rule_numbers, make_rule
 
 __all__ = ["gradient_descent", "momentum", "nesterov"]
 
@@ -37,11 +36,7 @@ def gradient_descent(learning_rate: ArrayLike = 0.01) -> Optimizer:
     """
     numbers = {"learning_rate": learning_rate}
     check_rule_numbers("gradient_descent", numbers)
-    return make_rule(_init_without_moments, gradient_descent_update, numbers)
-
-
-def _init_without_moments(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers)
+    return make_rule(zeros(), gradient_descent_update, numbers)
 
 
 def gradient_descent_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -72,11 +67,7 @@ def momentum(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
     check_rule_numbers("momentum", numbers, momentum=BELOW_1)
-    return make_rule(_init_velocity, momentum_update, numbers)
-
-
-def _init_velocity(params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
-    return init_state(params, numbers, velocity=0.0)
+    return make_rule(zeros("velocity"), momentum_update, numbers)
 
 
 def momentum_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
@@ -109,7 +100,7 @@ def nesterov(learning_rate: ArrayLike = 0.01, momentum: ArrayLike = 0.9) -> Opti
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum}
     check_rule_numbers("nesterov", numbers, momentum=BELOW_1)
-    return make_rule(_init_velocity, nesterov_update, numbers)
+    return make_rule(zeros("velocity"), nesterov_update, numbers)
 
 
 def nesterov_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:

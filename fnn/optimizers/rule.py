@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import is_traced
@@ -42,12 +43,14 @@ class RuleState(NamedTuple):
     moments: dict[str, chex.ArrayTree]
 
 
+OWN = ("weight", "full_batch")  # arguments that Optax does not know, and refuses where it takes any
+
+
 def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Of the extra arguments, those that the function takes."""
     takes = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):
-        return extra
-    return {name: value for name, value in extra.items() if name in takes}
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    return {name: v for name, v in extra.items() if name in takes or (takes_any and name not in OWN)}
 
 
 def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
@@ -70,6 +73,11 @@ def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> Any:
     )
 
 
+def init_as_partial(init: Callable[..., Any]) -> Partial:
+    """A rule's init, whose numbers are leaves; that of another library as it is."""
+    return init if isinstance(init, Partial) else Partial(init)
+
+
 def init_state(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: ArrayLike) -> RuleState:
     """A state before the first step: each moment is a tree like `params`, full of its start.
 
@@ -88,6 +96,16 @@ def init_state(params: chex.ArrayTree, numbers: dict[str, ArrayLike], **starts: 
         hyperparameters={k: jnp.asarray(v, jnp.result_type(float)) for k, v in numbers.items()},
         moments={name: full(start) for name, start in starts.items()},
     )
+
+
+@functools.cache  # one function for the same names: a rule's init is compared when it is compiled
+def zeros(*names: str) -> Callable[..., RuleState]:
+    """The init of a rule whose moments, by these names, are zeros like the parameters."""
+    return functools.partial(_init_zeros, names)
+
+
+def _init_zeros(names: tuple[str, ...], params: chex.ArrayTree, **numbers: ArrayLike) -> RuleState:
+    return init_state(params, numbers, **dict.fromkeys(names, 0.0))
 
 
 def for_each_array(
@@ -137,6 +155,24 @@ def check_rule_state(rule: str, state: Any, numbers: Set[str], moments: int = 0)
         raise ValueError(
             f"{rule}: update expected a state with the numbers {', '.join(sorted(numbers))}, got one with "
             f"{', '.join(sorted(state.hyperparameters))}, of another rule. {fix}"
+        )
+
+
+def check_untouched(rule: str, grads: Any, grad: Any) -> None:
+    """Refuse a gradient that a link before the rule has changed: it is not that of the cost any more."""
+    if grad is not None and any(a is not b for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grad))):
+        raise ValueError(
+            f"{rule} looks along the cost, and a link before it has changed the gradient. Put clipping after "
+            "it, or leave it out: its steps are never longer than the cost allows."
+        )
+
+
+def check_full_batch(rule: str, full_batch: bool) -> None:
+    """Refuse a part of the rows, where a rule is made for all of them."""
+    if not full_batch:
+        raise ValueError(
+            f"{rule} expected all rows in every step, got a batch of them: from one to the next the cost is "
+            "another. Give batch_size=len(x), or take a rule for batches, such as fnn.adam()."
         )
 
 

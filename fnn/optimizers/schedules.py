@@ -3,51 +3,51 @@
 A schedule is a function of the step, t = 0 at the first, with its numbers bound by `jax.tree_util.Partial`.
 They are leaves, so that others compile nothing. Any function of the step will do, Optax's schedules too.
 
-    piecewise             one number after another          exponential_decay    α · factor^(t / steps)
-    polynomial_decay      a line to `end`, or a power        cosine               half a wave to `end`
-    inverse_square_root   up a line, then as 1/√t            warmup               up a line, then another one
+    step_decay            α · factor^⌊t / steps⌋            exponential_decay    α · factor^(t / steps)
+    polynomial_decay      a line to `end`, or a power       cosine               half a wave to `end`
+    inverse_square_root   up a line, then as 1/√t
+
+Those of several phases, a warm-up among them, are in phases.py.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import ABOVE_0, check_numbers
-from fnn.guard.words import unexpected
+from fnn.guard.numbers import ABOVE_0, Span, check_numbers
+from fnn.guard.words import Words, describe, shapes, unexpected
+from fnn.optimizers.rule import Optimizer, RuleState
 
-__all__ = ["cosine", "exponential_decay", "inverse_square_root", "piecewise", "polynomial_decay", "warmup"]
+__all__ = ["ScheduledState", "cosine", "exponential_decay", "inverse_square_root", "make_rule"]
+__all__ += ["polynomial_decay", "step_decay"]
 
 
-def piecewise(first: ArrayLike, changes: dict[int, float]) -> Partial:
-    """A number that changes at given steps: `first`, and from step t on `changes[t]`.
+def step_decay(value: ArrayLike, steps: ArrayLike, factor: ArrayLike) -> Partial:
+    """By a factor at once after every `steps` steps, and constant between: value · factor^⌊t / steps⌋.
 
-        value(t) = first                    t below all steps of changes
-                   changes[s]               s the last step in changes with s ≤ t
+    It is `value` for the first `steps` steps. It goes on for ever. Ge et al. 2019.
 
-    >>> rate = piecewise(0.1, {100: 0.01})
-    >>> float(rate(99)), float(rate(100))
-    (0.10000000149011612, 0.009999999776482582)
+    >>> rate = step_decay(0.5, steps=10, factor=0.25)
+    >>> [float(rate(t)) for t in (0, 9, 10, 19, 20)]
+    [0.5, 0.5, 0.125, 0.125, 0.03125]
 
-    Raises ValueError where changes are none, not at whole steps from 1 on, or not in their order.
+    Raises ValueError for a negative value, or steps or a factor that are not above 0.
     """
-    steps = list(changes) if isinstance(changes, dict) else []
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in steps)
-    if not steps or not whole or steps != sorted(steps):
-        raise ValueError(unexpected("piecewise: changes", "{step: number, …} at rising whole steps", changes))
-    check_numbers("piecewise", {"first": first, **{f"changes[{s}]": v for s, v in changes.items()}})
-    values = (first, *changes.values())
-    return Partial(piecewise_at, steps=tuple(map(float, steps)), values=tuple(values))
+    numbers = {"value": value, "steps": steps, "factor": factor}
+    check_numbers("step_decay", numbers, steps=ABOVE_0, factor=ABOVE_0)
+    return Partial(step_decay_at, **numbers)
 
 
-def piecewise_at(t: Any, steps: Any, values: Any) -> jax.Array:
-    """The value of the last step that is not after t."""
-    value = jnp.asarray(values[0], jnp.result_type(float))
-    for step, following in zip(steps, values[1:]):
-        value = jnp.where(t >= step, following, value)
-    return value
+def step_decay_at(t: Any, value: Any, steps: Any, factor: Any) -> jax.Array:
+    """value · factor^⌊t / steps⌋."""
+    # By the exact remainder: compiled, t / steps is t · (1 / steps), and at a change may round below it.
+    times = jnp.floor_divide(t, jnp.asarray(steps, jnp.result_type(float)))
+    return value * jnp.power(factor, times)
 
 
 def exponential_decay(value: ArrayLike, steps: ArrayLike, factor: ArrayLike) -> Partial:
@@ -90,7 +90,8 @@ def polynomial_decay(
 def polynomial_decay_at(t: Any, value: Any, steps: Any, end: Any, power: Any) -> jax.Array:
     """end + (value − end)(1 − t/steps)^power."""
     left = 1 - jnp.clip(t / jnp.asarray(steps), 0, 1)
-    return end + (value - end) * jnp.power(left, power)
+    over = left == 0  # a power below 1 has slope ∞ there
+    return end + (value - end) * jnp.where(over, 0, jnp.power(jnp.where(over, 1, left), power))
 
 
 def cosine(value: ArrayLike, steps: ArrayLike, end: ArrayLike = 0.0) -> Partial:
@@ -139,30 +140,6 @@ def inverse_square_root_at(t: Any, value: Any, warmup: Any) -> jax.Array:
     return value * jnp.minimum(t / warmup, jnp.sqrt(warmup / t))
 
 
-def warmup(steps: ArrayLike, after: Any) -> Partial:
-    """Up a line over the first `steps` steps, then another schedule or number: small steps while all is new.
-
-        value(t) = after(0) · (t + 1) / (steps + 1)     t < steps
-                   after(t − steps)                     from there on
-
-    No step is lost: the first is 1/(steps + 1) of the whole. (Goyal et al. 2017, section 2.2.)
-
-    >>> rate = warmup(3, cosine(1.0, steps=4))
-    >>> [round(float(rate(t)), 3) for t in (0, 1, 2, 3, 4, 7)]
-    [0.25, 0.5, 0.75, 1.0, 0.854, 0.0]
-
-    Raises ValueError for steps that are not above 0, TypeError for what is neither number nor schedule.
-    """
-    check_numbers("warmup", {"steps": steps} | ({} if callable(after) else {"after": after}), steps=ABOVE_0)
-    return Partial(warmup_at, steps=steps, after=as_schedule(after))
-
-
-def warmup_at(t: Any, steps: Any, after: Any) -> jax.Array:
-    """A line to after(0), then after(t − steps)."""
-    rising = after(jnp.zeros_like(jnp.asarray(t))) * (t + 1) / (jnp.asarray(steps) + 1)
-    return jnp.where(t < steps, rising, after(jnp.maximum(t - jnp.asarray(steps), 0)))
-
-
 def as_schedule(number: Any) -> Partial:
     """A schedule as it is, a function of the step without numbers, a number as a schedule that stays."""
     if isinstance(number, Partial):
@@ -173,3 +150,103 @@ def as_schedule(number: Any) -> Partial:
 def constant_at(t: Any, value: Any) -> ArrayLike:
     """value."""
     return value
+
+
+# A rule whose numbers follow schedules -----------------------------------------------------------
+
+
+class ScheduledState(NamedTuple):
+    """What a rule with schedules carries: `rule.hyperparameters` shows the numbers of its last step.
+
+    `schedules` has the numbers of each schedule, by the name of the rule's number.
+    """
+
+    schedules: dict[str, dict[str, jax.Array]]
+    rule: RuleState
+
+
+def check_rule_numbers(where: str, numbers: dict[str, Any], **spans: Span) -> None:
+    """Refuse wrong numbers of a rule; a function is a schedule, whose numbers are its own."""
+    check_numbers(where, {name: n for name, n in numbers.items() if not callable(n)}, **spans)
+
+
+def make_rule(init: Callable[..., Any], update: Callable[..., Any], numbers: dict[str, Any]) -> Optimizer:
+    """The rule of two functions and these numbers, any of which may be a schedule.
+
+        init(params, **numbers) → RuleState      update(grads, state, params) → updates, state
+
+    `update` finds the numbers in `state.hyperparameters`; those of a schedule are what they are at this step.
+    What is a schedule is structure, numbers are leaves: other numbers compile nothing.
+
+    >>> def init(params, **numbers):
+    ...     return RuleState(jnp.int32(0), jax.tree.map(jnp.float32, numbers), {})
+    >>> def update(grads, state, params=None):
+    ...     updates = jax.tree.map(lambda g: -state.hyperparameters["learning_rate"] * g, grads)
+    ...     return updates, state._replace(step=state.step + 1)
+    >>> rule = make_rule(init, update, {"learning_rate": lambda t: 1 / (t + 1)})
+    >>> first, state = rule.update(jnp.array([2.0]), rule.init(jnp.zeros(1)))
+    >>> first, rule.update(jnp.array([2.0]), state)[0]                                  # −1/1 · 2, −1/2 · 2
+    (Array([-2.], dtype=float32), Array([-1.], dtype=float32))
+
+    Raises ValueError for a function of the step that does not give one number.
+    """
+    schedules = {name: as_schedule(number) for name, number in numbers.items() if callable(number)}
+    if not schedules:
+        return Optimizer(Partial(init, **numbers), update)
+    for name, schedule in schedules.items():
+        value = jax.eval_shape(schedule, jnp.int32(0))
+        if getattr(value, "shape", None) != ():
+            expected = "a number, or a schedule: a function of the step that gives one"
+            got = Words(f"{describe(numbers[name])}, which gives {shapes(value)}")
+            raise ValueError(unexpected(f"{update.__name__.removesuffix('_update')}: {name}", expected, got))
+    forms = tuple(
+        (name, jax.tree.structure(schedule), _names(schedule)) for name, schedule in schedules.items()
+    )
+    return Optimizer(
+        Partial(_scheduled_init, Partial(init), **(numbers | schedules)), _scheduled(update, forms)
+    )
+
+
+def _names(schedule: Partial) -> tuple[str, ...]:
+    """A name for each number of a schedule: `steps`, or `after/steps` of one in it."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(schedule)]
+    words = [[str(getattr(step, "key", "")) for step in path] for path in paths]
+    named = ["/".join(word for word in own if word and not word.isdigit()) for own in words]
+    return tuple(
+        f"{name} {named[:i].count(name)}" if named.count(name) > 1 else name for i, name in enumerate(named)
+    )
+
+
+def _scheduled_init(init: Callable[..., Any], params: Any, **numbers: Any) -> ScheduledState:
+    schedules = {name: number for name, number in numbers.items() if isinstance(number, Partial)}
+    wide = jnp.result_type(float)
+    now = {name: schedule(jnp.int32(0)) for name, schedule in schedules.items()}
+    kept = {
+        name: dict(zip(_names(schedule), (jnp.asarray(n, wide) for n in jax.tree.leaves(schedule))))
+        for name, schedule in schedules.items()
+    }
+    return ScheduledState(kept, init(params, **(numbers | now)))
+
+
+Form = tuple[str, Any, tuple[str, ...]]  # a rule's number, its schedule's functions, their numbers' names
+
+
+@functools.cache  # on functions and names alone: other numbers are the same program
+def _scheduled(update: Callable[..., Any], forms: tuple[Form, ...]) -> Callable[..., Any]:
+    return functools.partial(scheduled_update, update, forms)
+
+
+def scheduled_update(
+    update: Callable[..., Any], forms: tuple[Form, ...], grads: Any, state: Any, params: Any = None
+) -> tuple[Any, ScheduledState]:
+    """The rule's update, by the schedules' values at this step."""
+    if not isinstance(state, ScheduledState):
+        expected = "the state of a rule with schedules, of this rule's init or last update"
+        raise TypeError(unexpected("update: state", expected, state))
+    numbers = dict(state.rule.hyperparameters)
+    for name, structure, names in forms:
+        own = state.schedules[name]
+        schedule = jax.tree.unflatten(structure, [own[each] for each in names])
+        numbers[name] = jnp.asarray(schedule(state.rule.step), numbers[name].dtype)
+    updates, rule = update(grads, state.rule._replace(hyperparameters=numbers), params)
+    return updates, state._replace(rule=rule)

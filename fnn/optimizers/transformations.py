@@ -1,138 +1,61 @@
-"""What happens to a gradient before the rule: links of a chain."""
+"""What stands beside a rule in a chain: clipping before it, decay and averages after it."""
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import ABOVE_0, check_numbers
-from fnn.guard.words import describe, name_of
+from fnn.guard.numbers import ABOVE_0, TO_1
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
-    accepted,
     check_like,
-    check_rule,
     check_rule_state,
+    correction,
     init_state,
+    root,
 )
+from fnn.optimizers.schedules import check_rule_numbers, make_rule
 
-__all__ = ["chain", "clip_by_global_norm", "weight_decay"]
+__all__ = ["average", "clip", "clip_by_global_norm", "weight_decay"]
 
 
 SPARED = frozenset({"bias", "scale", "offset", "table"})  # by name: the number of axes says nothing
 
 
-# Links one after the other -----------------------------------------------------------------------
-
-
-def chain(*links: Optimizer) -> Optimizer:
-    """Rules one after the other, each given the updates of the one before: Δ = uₙ(… u₁(g)).
-
-    The last link is the rule with the learning rate; its state is the tuple of the links' states.
-    `chain` of equal links compiles once, whatever their numbers.
-
-    >>> rule = chain(clip_by_global_norm(1.0), weight_decay(0.0))
-    >>> rule.update(jnp.array([3.0, 4.0]), rule.init(jnp.zeros(2)), jnp.zeros(2))[0]
-    Array([0.6, 0.8], dtype=float32)
-
-    Raises TypeError for a link that is no optimizer, ValueError for two rules or decay after one.
-    """
-    if not links:
-        raise ValueError("chain() holds no links: give at least one, as in chain(fnn.adam()).")
-    for place, link in enumerate(links):
-        check_rule(f"chain: link {place}", link, "" if callable(link) else "Give links one by one.")
-    _check_order(links)
-    init = Partial(_chain_init, *map(_as_partial, (link.init for link in links)))
-    return Optimizer(init, _chained(tuple(link.update for link in links)))
-
-
-def _as_partial(init: Callable[..., Any]) -> Partial:
-    """A rule's init, whose numbers are leaves; that of another library as it is."""
-    return init if isinstance(init, Partial) else Partial(init)
-
-
-def _check_order(links: tuple[Optimizer, ...]) -> None:
-    """After a rule an update points downhill: decay would push weights away, another rule go uphill."""
-    inits = [(place, init) for place, link in enumerate(links) for init in _inits_of(link.init)]
-    rules = [place for place, init in inits if "learning_rate" in getattr(init, "keywords", {})]
-    decays = [place for place, init in inits if getattr(init, "func", None) is _init_decay]
-    if rules and decays and max(decays) > rules[0]:
-        raise ValueError(
-            f"chain: link {max(decays)}, weight_decay, comes after the rule, link {rules[0]}, where it would "
-            "push weights away from zero. Put it before: chain(weight_decay(rate), rule)."
-        )
-    if len(rules) > 1:
-        first, second = (f"link {place}, {_rule_name(links[place])}" for place in rules[:2])
-        raise ValueError(
-            f"chain: expected one rule, got {first}, and {second}: a rule turns its gradient downhill, and "
-            "the next would turn it uphill again. Keep one of them, as the last link."
-        )
-
-
-def _rule_name(link: Optimizer) -> str:
-    return name_of(getattr(link.update, "func", link.update)).removesuffix("_update")
-
-
-def _inits_of(init: Any) -> Iterator[Any]:
-    """The inits of the links, those of a chain in a chain one by one."""
-    if getattr(init, "func", None) is not _chain_init:
-        yield init
-        return
-    for link in init.args:
-        yield from _inits_of(link)
-
-
-def check_has_rule(init: Any) -> None:
-    """Refuse links that prepare a gradient and no rule after them: added as they are, they go uphill.
-
-    Only the links of this file are known to be none; what comes from elsewhere passes.
-    """
-    if all(getattr(link, "func", None) in (_init_clip, _init_decay) for link in _inits_of(init)):
-        raise ValueError(
-            "optimizer expected a rule with a learning rate, got only what comes before one (clipping, "
-            "decay): gradients as they are go uphill. Put a rule after it, as in "
-            "fnn.chain(fnn.weight_decay(0.1), fnn.adam())."
-        )
-
-
-def _chain_init(*inits_and_params: Any) -> tuple[Any, ...]:
-    *inits, params = inits_and_params
-    return tuple(init(params) for init in inits)
-
-
-@functools.cache  # on the updates alone: chains that differ in their numbers are the same program
-def _chained(updates: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
-    return functools.partial(chain_update, updates)
-
-
-def chain_update(
-    links: tuple[Callable[..., Any], ...],
-    grads: Any,
-    state: tuple[Any, ...],
-    params: Any = None,
-    **extra: Any,
-) -> tuple[Any, tuple[Any, ...]]:
-    """g ← uᵢ(g), first to last; of `extra` each link is given what it accepts."""
-    if not isinstance(state, tuple) or len(state) != len(links):
-        got = f"a tuple of {len(state)}" if type(state) is tuple else describe(state)
-        raise ValueError(
-            f"chain: update expected a tuple of the states of its {len(links)} links, got {got}. The order "
-            "is update(grads, state, params), the state from this chain's init or its last update."
-        )
-    states = []
-    for link, own in zip(links, state):
-        grads, own = link(grads, own, params, **accepted(link, extra))
-        states.append(own)
-    return grads, tuple(states)
-
-
 # Clipping ----------------------------------------------------------------------------------------
+
+
+def clip(limit: ArrayLike) -> Optimizer:
+    """Every entry of a gradient between −limit and limit: g ← min(max(g, −c), c).
+
+    It turns the gradient: what is small stays as it is. `clip_by_global_norm` keeps the direction. NaN stays
+    NaN. Mikolov 2012, section 3.2.2.
+
+    >>> rule = clip(1.0)
+    >>> rule.update(jnp.array([3.0, -4.0, 0.5]), rule.init(jnp.zeros(3)))[0]
+    Array([ 1. , -1. ,  0.5], dtype=float32)
+
+    Raises ValueError where the limit is not above 0.
+    """
+    check_rule_numbers("clip", {"limit": limit}, limit=ABOVE_0)
+    return make_rule(clip_init, clip_update, {"limit": limit})
+
+
+def clip_init(params: chex.ArrayTree, limit: ArrayLike) -> RuleState:
+    """The limit alone."""
+    return init_state(params, {"limit": limit})
+
+
+def clip_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """min(max(g, −c), c)."""
+    check_rule_state("clip", state, {"limit"})
+    limit = state.hyperparameters["limit"]
+    updates = jax.tree.map(lambda g: jnp.clip(g, -limit.astype(g.dtype), limit.astype(g.dtype)), grads)
+    return updates, state._replace(step=state.step + 1)
 
 
 def clip_by_global_norm(max_norm: ArrayLike) -> Optimizer:
@@ -146,86 +69,154 @@ def clip_by_global_norm(max_norm: ArrayLike) -> Optimizer:
 
     Raises ValueError where the norm is not above 0.
     """
-    check_numbers("clip_by_global_norm", {"max_norm": max_norm}, max_norm=ABOVE_0)
-    return Optimizer(Partial(_init_clip, max_norm=max_norm), clip_by_global_norm_update)
+    check_rule_numbers("clip_by_global_norm", {"max_norm": max_norm}, max_norm=ABOVE_0)
+    return make_rule(clip_norm_init, clip_by_global_norm_update, {"max_norm": max_norm})
 
 
-def _init_clip(params: chex.ArrayTree, max_norm: ArrayLike) -> RuleState:
+def clip_norm_init(params: chex.ArrayTree, max_norm: ArrayLike) -> RuleState:
+    """The largest norm alone."""
     return init_state(params, {"max_norm": max_norm})
 
 
 def clip_by_global_norm_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
     """g · min(1, max_norm / ‖g‖)."""
     check_rule_state("clip_by_global_norm", state, {"max_norm"})
-    wide = [g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in jax.tree.leaves(grads)]
-    square = sum((jnp.sum(g**2) for g in wide), jnp.zeros((), jnp.float32))
-    limit = state.hyperparameters["max_norm"].astype(square.dtype)
-    too_long = square > limit**2
-    factor = jnp.where(too_long, limit / jnp.sqrt(jnp.where(too_long, square, 1)), 1)
-    updates = jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads)
+    norm = global_norm(grads)
+    limit = state.hyperparameters["max_norm"].astype(norm.dtype)
+    too_long = norm > limit
+    inverse, length = 1 / jnp.where(too_long, norm, 1), jnp.where(too_long, limit, 1)
+    updates = jax.tree.map(lambda g: (length * (inverse * g)).astype(g.dtype), grads)
     return updates, state._replace(step=state.step + 1)
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """‖g‖ over all arrays, in float32 at least, and in units of the largest entry: no square overflows."""
+    wide = [g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in jax.tree.leaves(tree)]
+    sizes = [jnp.max(jnp.abs(g), initial=0) for g in wide]
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, sizes, jnp.zeros((), jnp.float32)))
+    unit = jnp.where(largest == 0, 1, largest)
+    return unit * root(sum((jnp.sum((g / unit) ** 2) for g in wide), jnp.zeros((), jnp.float32)))
 
 
 # Decay -------------------------------------------------------------------------------------------
 
 
 def weight_decay(rate: ArrayLike) -> Optimizer:
-    """A pull of the weights to zero: g ← g + λθ, the gradient of ½λ‖θ‖².
+    """A pull of the weights to zero after a rule: Δ ← Δ − λθ, so that each step takes the share λ off.
 
-    What is named `bias`, `scale`, `offset` or `table` is spared. It is a link before a rule and goes
-    through that rule's moments, as an L2 penalty does: before Adam, whose step hardly depends on the
-    size of the gradient, λ decides when a weight is pulled more than how far: see `adamw`.
-    Krogh & Hertz 1991.
+    What is named `bias`, `scale`, `offset` or `table` is spared. The rule's moments do not see λ, and its
+    learning rate does not multiply it: `adamw` does that, and chain(adam(α), weight_decay(αλ)) is the same.
+    (The gradient of an L2 penalty ½λ‖θ‖², which moments do see, is a `penalty`.) Loshchilov & Hutter 2019.
 
     >>> rule, weight = weight_decay(0.1), {"weight": jnp.array([2.0])}
-    >>> rule.update({"weight": jnp.array([1.0])}, rule.init(weight), weight)[0]
-    {'weight': Array([1.2], dtype=float32)}
+    >>> rule.update({"weight": jnp.array([-1.0])}, rule.init(weight), weight)[0]       # −1 − 0.1 · 2
+    {'weight': Array([-1.2], dtype=float32)}
 
-    Raises ValueError for a rate that is negative or not finite, or where `update` is given no params.
+    Raises ValueError for a rate outside [0, 1], or where `update` is given no params.
     """
-    check_numbers("weight_decay", {"rate": rate})
-    return Optimizer(Partial(_init_decay, rate=rate), weight_decay_update)
+    check_rule_numbers("weight_decay", {"rate": rate}, rate=TO_1)
+    return make_rule(decay_init, weight_decay_update, {"rate": rate})
 
 
-def _init_decay(params: chex.ArrayTree, rate: ArrayLike) -> RuleState:
+def decay_init(params: chex.ArrayTree, rate: ArrayLike) -> RuleState:
+    """The share alone."""
     return init_state(params, {"rate": rate})
 
 
-def weight_decay_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
-    """g + λθ, for what is not spared."""
+def weight_decay_update(updates: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+    """Δ − λθ, for what is not spared."""
     check_rule_state("weight_decay", state, {"rate"})
+    pulled = pull_to_zero("weight_decay", updates, params, state.hyperparameters["rate"])
+    return pulled, state._replace(step=state.step + 1)
+
+
+def pull_to_zero(rule: str, updates: Any, params: Any, share: jax.Array) -> Any:
+    """Δ − share · θ, for what is not spared by its name."""
     if params is None:
-        raise ValueError("weight_decay needs the parameters: optimizer.update(grads, state, params).")
-    check_like("gradients", params, grads)
-    rate = state.hyperparameters["rate"]
-
-    def pull(path: Any, g: jax.Array, p: jax.Array) -> jax.Array:
-        return g if spared_by_name(path) else (g + rate * p).astype(g.dtype)
-
-    updates = jax.tree_util.tree_map_with_path(pull, grads, params)
-    return updates, state._replace(step=state.step + 1)
-
-
-def pull_to_zero(
-    name: str, update: Callable[..., Any], grads: Any, state: RuleState, params: Any
-) -> tuple[Any, RuleState]:
-    """Decay beside a rule: Δ − αλθ for what is not spared, Δ of the rule, which does not see λ."""
-    numbers = state.hyperparameters if hasattr(state, "hyperparameters") else {}
-    if "weight_decay" not in numbers:
-        check_rule_state(name, state, {"weight_decay", *numbers})
-    if params is None:
-        raise ValueError(f"{name} needs the parameters: optimizer.update(grads, state, params).")
-    own = {key: number for key, number in numbers.items() if key != "weight_decay"}
-    updates, moved = update(grads, state._replace(hyperparameters=own))
-    share = numbers["learning_rate"] * numbers["weight_decay"]
+        raise ValueError(f"{rule} needs the parameters: optimizer.update(grads, state, params).")
+    check_like("gradients", params, updates)
 
     def pull(path: Any, u: jax.Array, p: jax.Array) -> jax.Array:
         return u if spared_by_name(path) else u - (share * p).astype(u.dtype)
 
-    return jax.tree_util.tree_map_with_path(pull, updates, params), moved._replace(hyperparameters=numbers)
+    return jax.tree_util.tree_map_with_path(pull, updates, params)
 
 
 def spared_by_name(path: tuple[Any, ...]) -> str:
     """The name in this path of the parameters that spares it from decay, or an empty text."""
     names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
     return next((name for name in names if name in SPARED), "")
+
+
+# Averages ----------------------------------------------------------------------------------------
+
+
+class AverageState(NamedTuple):
+    """A RuleState with the averaged parameters, `moments["mean"]`; of its own type, so that it is found."""
+
+    step: jax.Array
+    hyperparameters: dict[str, jax.Array]
+    moments: dict[str, chex.ArrayTree]
+
+
+def average(decay: ArrayLike = 0.999, start: ArrayLike = 0) -> Optimizer:
+    """The mean of the parameters over the steps, beside the run: θ̄ ← θ̄ + (1 − d)/(1 − dᵗ) · (θ − θ̄).
+
+    The last link of a chain. With d < 1 the steps of late count most, in about the last 1/(1 − d); with d = 1
+    all count alike, (1 − d)/(1 − dᵗ) being 1/t. The first `start` steps do not count. The run is not changed:
+    θ̄ is what `fit` validates and returns as `fitted.params`; `average_params(state)` reads it. Noise of
+    mini-batches averages out in it, as with a rate that is lowered. Statistics of layers are not averaged.
+    Polyak & Juditsky 1992; the mean of the last part of a run, Izmailov et al. 2018.
+
+    >>> rule, state = average(decay=1.0), average(decay=1.0).init(jnp.zeros(1))
+    >>> for theta in (1.0, 2.0, 6.0):
+    ...     _, state = rule.update(jnp.array([1.0]), state, jnp.array([theta - 1.0]))    # a step to θ
+    >>> state.moments["mean"]                                                            # (1 + 2 + 6) / 3
+    Array([3.], dtype=float32)
+
+    Raises ValueError for a decay outside [0, 1], or where `update` is given no params.
+    """
+    numbers = {"decay": decay, "start": start}
+    check_rule_numbers("average", numbers, decay=TO_1)
+    return make_rule(average_init, average_update, numbers)
+
+
+def average_init(params: chex.ArrayTree, decay: ArrayLike, start: ArrayLike) -> AverageState:
+    """θ̄ = 0, which weighs nothing."""
+    return AverageState(*init_state(params, {"decay": decay, "start": start}, mean=0.0))
+
+
+def average_update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
+    """θ̄ ← θ̄ + (1 − d)/(1 − dᵗ) · (θ + Δ − θ̄); Δ stays."""
+    check_rule_state("average", state, {"decay", "start"}, moments=1)
+    if params is None:
+        raise ValueError("average needs the parameters: optimizer.update(grads, state, params).")
+    decay, start = state.hyperparameters["decay"], state.hyperparameters["start"]
+    t = jnp.maximum(state.step + 1 - start, 1)
+    is_uniform = decay == 1
+    inner = jnp.where(is_uniform, 0.5, decay)  # any: its derivative stays finite
+    share = jnp.where(is_uniform, 1 / t, (1 - inner) / correction(inner, t))
+
+    def move(mean: jax.Array, p: jax.Array, u: jax.Array) -> jax.Array:
+        after = (p + u).astype(p.dtype).astype(mean.dtype)
+        return mean + share.astype(mean.dtype) * (after - mean)
+
+    mean = jax.tree.map(move, state.moments["mean"], params, updates)
+    return updates, state._replace(step=state.step + 1, moments={"mean": mean})
+
+
+def find_average(state: Any) -> Any:
+    """The averaged parameters in an optimizer's state, None for those that it does not average; or None."""
+    nodes = jax.tree.leaves(state, is_leaf=_is_average)
+    means = [node.moments["mean"] for node in nodes if _is_average(node)]
+    if not means:
+        return None
+
+    def first(*each: Any) -> Any:
+        return next((mean for mean in each if mean is not None), None)
+
+    return jax.tree.map(first, *means, is_leaf=lambda leaf: leaf is None)
+
+
+def _is_average(node: Any) -> bool:
+    return isinstance(node, AverageState)

@@ -12,7 +12,8 @@ from jax.tree_util import Partial
 
 from fnn.network.parameters import trained
 from fnn.network.programs import compile_recent
-from fnn.run.hyperparameters import hyperparameters
+from fnn.optimizers.wrappers import changing_numbers
+from fnn.run.hyperparameters import settings_of
 from fnn.workflow.setting import Setting, on_device
 from fnn.workflow.state import Batch, State, describe_batch, first_state, with_best
 
@@ -33,6 +34,7 @@ def begin(
     if setting.validation is not None:
         state = with_best(state)
         names += [f"validation_{name}" for name in ("cost", *metrics)]
+    names += changing_numbers(state.optimizer)
     return state, ({name: np.zeros(0, jnp.result_type(float)) for name in names},)
 
 
@@ -98,7 +100,7 @@ def _memory(init: Any, params: Any) -> dict[str, Any]:
     memory = init(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), trained(params)))
     places = ((jax.tree_util.keystr(p), leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(memory))
     others = {f"optimizer{place}": leaf for place, leaf in places if not _is_number(place)}
-    return hyperparameters(memory) | others
+    return settings_of(memory) | others
 
 
 def _is_number(place: str) -> bool:

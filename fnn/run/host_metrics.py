@@ -13,7 +13,7 @@ from fnn.workflow.evaluation import forward_in_blocks, on_host
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import as_partial, on_device
 from fnn.workflow.shapes import ROWS, outputs_for, shaped
-from fnn.workflow.state import State
+from fnn.workflow.state import State, average_params
 
 __all__: list[str] = []
 
@@ -55,7 +55,7 @@ def _fails_in_jax(_: None, metric: Any, predictions: Any, rest: tuple[Any, ...])
 def measure_on_host(setting: Any, hosted: Mapping[str, Function], state: State) -> dict[str, np.ndarray]:
     """Each of these metrics over all validation rows, a row of the history by name."""
     x, y, *weight = setting.validation
-    predictions = _forward(setting.network, *on_device((state.params, x)))
+    predictions = _forward(setting.network, *on_device((average_params(state), x)))
     options = {"sample_weight": weight[0]} if weight else {}
     history = {}
     for name, metric in hosted.items():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn.guard.warn import warn_user
-from fnn.workflow.state import Fitted, NotFinite, State
+from fnn.workflow.state import Fitted, NotFinite, State, average_params
 
 __all__ = ["Report"]
 
@@ -185,7 +185,7 @@ def _how_it_ended(plan: Plan, run: Run) -> str:
 
 def _fitted(run: Run, stopped: str, found: NotFinite | None = None) -> Fitted:
     state = run.state
-    params = state.params if state.best is None else state.best.params
+    params = average_params(state) if state.best is None else state.best.params
     return Fitted(params, run.history, state, stopped, found)
 
 

@@ -21,7 +21,7 @@ from fnn.workflow.epochs import COSTS
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import cost_of
 from fnn.workflow.setting import Setting
-from fnn.workflow.state import NotFinite, State, stays_finite
+from fnn.workflow.state import NotFinite, State, average_params, stays_finite
 from fnn.workflow.training import one_turn
 
 __all__: list[str] = []
@@ -67,7 +67,7 @@ def find(setting: Setting, state: State) -> NotFinite:
     n = row_count(x=setting.x)
     most = min(setting.batch_size, n)
     size = min(most, n - int(place) * most)  # rows of the batch at this place; 0 after the last
-    suspects = _bad_validation(setting, state.params)
+    suspects = _bad_validation(setting, average_params(state))
     if size:
         suspects = _suspects(setting, state, *_batch_at(setting, begin, place, size))
     try:
@@ -133,7 +133,7 @@ def _suspects(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.
     yield from _bad("update", turn.updates, of_layer)
     yield from _bad("moment", _lost(state.optimizer, turn.state.optimizer), jax.tree_util.keystr)
     yield from _bad("parameter", _lost(state.params, turn.state.params), of_layer)
-    yield from _bad_validation(setting, turn.state.params)
+    yield from _bad_validation(setting, average_params(turn.state))
 
 
 def _bad_validation(setting: Setting, params: Any) -> Iterator[Suspect]:

@@ -78,7 +78,12 @@ def _check_begin(setting: Setting, state: State, x: Any) -> None:
 def _turn(setting: Setting, state: State, batch: tuple[Any, ...]) -> State:
     cost: Any = _watch("cost", setting.cost)
     penalty: Any = None if setting.penalty is None else _watch("penalty", setting.penalty, constant=True)
-    return one_turn(dataclasses.replace(setting, cost=cost, penalty=penalty), state, batch, state.key).state
+    setting = dataclasses.replace(setting, cost=cost, penalty=penalty)
+    return one_turn(setting, state, batch, state.key, _is_full(setting)).state
+
+
+def _is_full(setting: Setting) -> bool:
+    return setting.batch_size >= len(jax.tree.leaves(setting.x)[0])
 
 
 def _measure(setting: Setting, params: Any) -> dict[str, jax.Array]:

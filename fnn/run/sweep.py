@@ -26,7 +26,7 @@ from fnn.workflow.arguments import check_validation
 from fnn.workflow.batches import are_copied
 from fnn.workflow.setting import Setting, as_partial, make_setting
 from fnn.workflow.shapes import abstract
-from fnn.workflow.state import Fitted, State
+from fnn.workflow.state import Fitted, State, average_params
 
 __all__ = ["Sweep", "sweep"]
 
@@ -236,5 +236,5 @@ def _fitted(result: Result) -> Iterator[tuple[int, Fitted]]:
     numbers = jax.device_get(result.states._replace(key=None))
     for i, place in enumerate(result.places):
         state = jax.device_put(jax.tree.map(lambda leaf, i=i: leaf[i], numbers))._replace(key=keys[i])
-        params = state.params if state.best is None else state.best.params
+        params = average_params(state) if state.best is None else state.best.params
         yield place, Fitted(params, result.histories[i], state, result.stopped[i])

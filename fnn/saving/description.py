@@ -18,7 +18,9 @@ from fnn.data.features import Category, Cycle, Embedded, Number
 from fnn.data.labels import Labels
 from fnn.data.standardize import Standardizer
 from fnn.optimizers.rule import RuleState
-from fnn.optimizers.scheduled import ScheduledState
+from fnn.optimizers.schedules import ScheduledState
+from fnn.optimizers.transformations import AverageState
+from fnn.optimizers.wrappers import AccumulateState, PlateauState, SkipState
 from fnn.workflow.state import Best, Fitted, NotFinite, State
 
 __all__: list[str] = []
@@ -36,6 +38,7 @@ LENGTH = 4000  # of a path, in characters: every leaf repeats the path of its co
 CLASSES = (
     *(Best, Category, Cycle, Embedded, Encoder, Fitted, Labels),
     *(NotFinite, Number, Reading, RuleState, ScheduledState, Standardizer, State),
+    *(AccumulateState, AverageState, PlateauState, SkipState),
 )
 
 

@@ -14,8 +14,8 @@ from fnn.guard.words import Words, describe, name_of, signature, unexpected
 from fnn.losses import classification, regression
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
+from fnn.optimizers.combine import check_has_rule
 from fnn.optimizers.rule import accepted, check_rule
-from fnn.optimizers.transformations import check_has_rule
 
 __all__: list[str] = []
 

@@ -13,12 +13,21 @@ from fnn.network.layer import Layer
 from fnn.network.parameters import statistics
 from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
+from fnn.optimizers.wrappers import changing_numbers
 from fnn.workflow.arguments import check_epochs, check_turn, check_validation
 from fnn.workflow.evaluation import forward_in_blocks
 from fnn.workflow.objective import Function, cost_of
 from fnn.workflow.rows import check_targets_of
 from fnn.workflow.setting import Setting, make_setting, name_parts, read_rows
-from fnn.workflow.state import Best, State, is_stalled, lower_of, still_finite, with_best
+from fnn.workflow.state import (
+    Best,
+    State,
+    average_params,
+    is_stalled,
+    lower_of,
+    still_finite,
+    with_best,
+)
 from fnn.workflow.training import one_epoch
 
 __all__ = ["train"]
@@ -98,15 +107,16 @@ def many_epochs(
         done, _, before, history = carry
         state, value = one_epoch(setting, before)
         sound = still_finite(statistics(before.params), statistics(state.params))
-        row = {"cost": value, **measure(setting, state.params)}
+        row = {"cost": value, **changing_numbers(state.optimizer), **measure(setting, average_params(state))}
         if state.best is not None and setting.validation is not None:
-            candidate = Best(state.params, row["validation_cost"], state.epoch)
+            candidate = Best(average_params(state), row["validation_cost"], state.epoch)
             state = state._replace(best=lower_of(state.best, candidate))
         history = jax.tree.map(lambda h, r: h.at[done].set(r), history, row)
         return done + 1, sound, state, history
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
-    row = {"cost": number, **jax.eval_shape(measure, setting, state.params)}
+    row = {"cost": number, **jax.eval_shape(changing_numbers, state.optimizer)}
+    row |= jax.eval_shape(measure, setting, state.params)
     history = jax.tree.map(lambda r: jnp.zeros((rows, *r.shape), r.dtype), row)
     if rows:
         begin = jnp.int32(0), jnp.bool_(True), state, history

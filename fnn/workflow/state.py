@@ -15,12 +15,13 @@ from fnn.guard.arrays import as_arrays, shape_struct
 from fnn.guard.numbers import check_key
 from fnn.guard.trees import check_params
 from fnn.network.layer import Layer
-from fnn.network.parameters import trained
+from fnn.network.parameters import merge, trained
 from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
+from fnn.optimizers.transformations import find_average
 from fnn.workflow.arguments import check_network, check_optimizer
 
-__all__ = ["Best", "Fitted", "NotFinite", "State", "start"]
+__all__ = ["Best", "Fitted", "NotFinite", "State", "average_params", "start"]
 
 
 class Best(NamedTuple):
@@ -71,11 +72,12 @@ class NotFinite(NamedTuple):
 class Fitted(NamedTuple):
     """A finished run.
 
-    `params` are those with the lowest validation cost, or the last without validation. `history` has a NumPy
-    array for each measure, one entry an epoch. fit(…, state=fitted.state) continues the run. `stopped` says
-    why it ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an error's
-    `fitted`) or "not_finite". In the last case `not_finite` says where, and all numbers are those of the
-    last good epoch.
+    `params` are those with the lowest validation cost, or the last without validation; with `fnn.average` in
+    the optimizer the averaged ones. `history` has a NumPy array for each measure, one entry an epoch, and for
+    each number of the rule that changes with the steps. fit(…, state=fitted.state) continues the run.
+    `stopped` says why it ended: "epochs", "patience", "on_epoch", "interrupted" (by Ctrl-C), "error" (in an
+    error's `fitted`) or "not_finite". In the last case `not_finite` says where, and all numbers are those of
+    the last good epoch.
     """
 
     params: chex.ArrayTree
@@ -133,6 +135,22 @@ def first_state(batch: Batch, init: Callable[..., Any], key: chex.PRNGKey, param
 
 
 _start = compile_recent(static_argnums=(0,))(first_state)
+
+
+def average_params(state: State) -> Any:
+    """The averaged parameters, where the optimizer keeps an average; else the last ones.
+
+        θ̄ for what is trained, the last for the rest
+
+    >>> from fnn import adam, average, chain, dense
+    >>> state = start(dense(1), chain(adam(), average()), jnp.ones((4, 2)), key=jax.random.key(0))
+    >>> average_params(state)["bias"]
+    Array([0.], dtype=float32)
+    """
+    mean = find_average(state.optimizer)
+    if mean is None:
+        return state.params
+    return jax.tree.map(lambda m, p: m.astype(p.dtype), merge(mean, state.params), state.params)
 
 
 def with_best(state: State) -> State:

@@ -18,6 +18,7 @@ from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
 from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer, accepted, apply_updates
+from fnn.optimizers.wrappers import count_skipped
 from fnn.workflow.arguments import check_turn
 from fnn.workflow.batches import make_batches
 from fnn.workflow.objective import Function, Objective, cost_of
@@ -72,16 +73,23 @@ def _step(
 
 
 class Turn(NamedTuple):
-    """What one step computes on its way."""
+    """What one step computes on its way; `weight` is what its cost counts in an epoch's mean."""
 
     cost: jax.Array
+    weight: jax.Array
     grads: chex.ArrayTree
     updates: chex.ArrayTree
     state: State
 
 
-def one_turn(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.PRNGKey) -> Turn:
-    """The step on a batch (x, y, sample_weight), with all that it computes."""
+def one_turn(
+    setting: Setting, state: State, batch: tuple[Any, ...], key: chex.PRNGKey, is_full_batch: bool = True
+) -> Turn:
+    """The step on a batch (x, y, sample_weight), with all that it computes.
+
+    A rule is given what it takes of: value, grad, value_fn; weight, the batch's share of an epoch; and
+    full_batch, whether the batch has all rows.
+    """
     x, y, sample_weight = batch
     objective = Objective(
         lambda learns: setting.network.forward_train(merge(learns, state.params), x, key)[0],
@@ -96,10 +104,24 @@ def one_turn(setting: Setting, state: State, batch: tuple[Any, ...], key: chex.P
 
     learns = trained(state.params)
     (value, moved), grads = jax.value_and_grad(forward, has_aux=True)(learns)
-    extra = accepted(setting.update, {"value": value, "grad": grads, "value_fn": objective})
+    weight = jnp.float32(len(jax.tree.leaves(x)[0])) if sample_weight is None else jnp.sum(sample_weight)
+    extra = {"value": value, "grad": grads, "value_fn": objective, "weight": weight}
+    extra = accepted(setting.update, extra | {"full_batch": is_full_batch})
     updates, memory = setting.update(grads, state.optimizer, learns, **extra)
     params = merge(apply_updates(learns, updates), moved)  # of what moved, only the untrained part
-    return Turn(value, grads, updates, state._replace(params=params, optimizer=memory))
+    turn = Turn(value, weight, grads, updates, state._replace(params=params, optimizer=memory))
+    return _without_skipped(state, turn)
+
+
+def _without_skipped(before: State, turn: Turn) -> Turn:
+    """The step; where the rule skipped it, its cost counts nothing and no statistics move."""
+    counts = count_skipped(before.optimizer), count_skipped(turn.state.optimizer)
+    if counts[0] is None:
+        return turn
+    skipped = counts[0] != counts[1]
+    stayed = jax.tree.map(lambda old, new: jnp.where(skipped, old, new), before.params, turn.state.params)
+    cost, weight = jnp.where(skipped, 0, turn.cost), jnp.where(skipped, 0, turn.weight)
+    return turn._replace(cost=cost, weight=weight, state=turn.state._replace(params=stayed))
 
 
 def epoch(
@@ -138,10 +160,11 @@ def one_epoch(setting: Setting, state: State) -> tuple[State, jax.Array]:
     data = setting.x, setting.y, setting.sample_weight
     batches = make_batches(state, data, setting.batch_size)
 
+    is_full_batch = batches.whole == 1 and not batches.left
+
     def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[jax.Array, jax.Array]]:
-        batch, key = batches.batch(place, size)
-        done, weight = one_turn(setting, state, batch, key), batch[2]
-        return done.state, (done.cost, jnp.float32(size) if weight is None else jnp.sum(weight))
+        done = one_turn(setting, state, *batches.batch(place, size), is_full_batch)
+        return done.state, (done.cost, done.weight)
 
     state, (values, weights) = jax.lax.scan(
         lambda state, place: turn(state, place, batches.size), state, jnp.arange(batches.whole)
@@ -151,6 +174,8 @@ def one_epoch(setting: Setting, state: State) -> tuple[State, jax.Array]:
         values, weights = jnp.append(values, value), jnp.append(weights, weight)
     total = weights.sum()
     mean = (values * (weights / jnp.where(total == 0, 1, total))).sum()  # shares: a sum may overflow
+    if count_skipped(state.optimizer) is not None:
+        mean = jnp.where(total == 0, jnp.nan, mean)
     return state._replace(epoch=state.epoch + 1), mean
 
 

@@ -2,7 +2,7 @@
 
     pip install -e ".[bench]"
     python -m tests.benchmarks                        everything; on two cores half an hour
-    python -m tests.benchmarks training sweep         parts: training, layers, each, limits, sweep, start, memory
+    python -m tests.benchmarks training sweep         parts: training, layers, each, rules, limits, sweep, start, memory
     python -m tests.benchmarks --json out.json --picture out.png
 
 Run it on a machine that does nothing else. A time is the median of repeated runs, warm and waited for; its
@@ -28,7 +28,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from tests.benchmarks import beside_flax, peers, sequences_and_images
+from tests.benchmarks import beside_flax, beside_optax, peers, sequences_and_images
 from tests.benchmarks.peers import PEERS, Task
 
 IN_PYTHON = {"PyTorch", "Equinox + Optax", "Flax NNX + Optax", "Keras on JAX"}  # a call a step: fewer epochs
@@ -245,21 +245,25 @@ def layers(repeats):
 def each(repeats):
     """Milliseconds of one layer's forward and derivative."""
     for name in beside_flax.pairs():
-        runs = beside_flax.runs(name)
-        for run in [*runs.values()] * 3:
-            run()
-        found = {own: [] for own in runs}
-        for _ in range(10 * repeats):
-            for own, run in runs.items():
-                found[own].append(1e3 * seconds(run))
+        found = in_turns(beside_flax.runs(name), 10 * repeats)
         for own, times in found.items():
-            yield line(name, own, times, "ms", found["fnn"])
+            yield line(name, own, [1e3 * t for t in times], "ms", found["fnn"])
+
+
+def rules(repeats):
+    """Milliseconds of a rule's step on a million parameters."""
+    for name in beside_optax.pairs():
+        found = in_turns(beside_optax.runs(name), 3 * repeats)
+        steps = {own: [1e3 * t / beside_optax.STEPS for t in times] for own, times in found.items()}
+        for own, times in steps.items():
+            yield line(name, own, times, "ms a step", steps["fnn"])
 
 
 PARTS = {
     "training": training,
     "layers": layers,
     "each": each,
+    "rules": rules,
     "limits": limits,
     "sweep": sweep,
     "start": start,

@@ -176,7 +176,7 @@ def test_a_formula_is_written_as_on_paper():
     ]
     assert lines(fnn.adadelta(), "weight", (1, 0))[1].startswith("Δ = ")  # its square comes after it
     assert lines(fnn.clip_by_global_norm(3.0), "bias", (1,)) == ["Δ = −0.2"]  # short enough as it is
-    assert lines(fnn.weight_decay(0.5), "weight", (0, 0)) == ["Δ = (−0.9) + 0.5 · 3.1 = 0.65"]
+    assert lines(fnn.weight_decay(0.5), "weight", (0, 0)) == ["Δ = (−0.9) − 0.5 · 3.1 = −2.45"]
     assert lines(fnn.weight_decay(0.5), "bias", (0,)) == ["Δ = 0.3"]  # spared
 
 
@@ -276,11 +276,11 @@ def test_every_array_is_that_of_the_step_and_of_the_derivatives_by_jax(name):
 def test_a_layer_shows_its_own_formula_and_what_has_none_says_so():
     network = fnn.serial(dense(2), lambda z: z**2, fnn.wire(lambda net, x: net.inner(x), inner=dense(2)))
     text = fnn.explain(
-        network, fnn.mse, fnn.chain(fnn.weight_decay(0.1), fnn.adam()), parameters(network, X), X, Y
+        network, fnn.mse, fnn.chain(fnn.adam(), fnn.weight_decay(0.1)), parameters(network, X), X, Y
     )
     assert "layer 0, dense(2):  y = xW + b" in text and "∂c/∂W = xᵀδ, ∂c/∂b = Σᵢ δᵢ, δ ← δWᵀ" in text
     assert "layer 1, <lambda>:  by jax.vjp" in text and "layer 2, wire(inner):  by jax.vjp" in text
-    assert "4. Optimisation: weight_decay → adam" in text and "adam:  m ← β₁m + (1 − β₁)g" in text
+    assert "4. Optimisation: adam → weight_decay" in text and "adam:  m ← β₁m + (1 − β₁)g" in text
 
 
 def test_large_arrays_and_many_rows_are_shown_in_part():

@@ -129,7 +129,7 @@ def test_neither_decay_nor_the_optimizer_moves_statistics():
         fnn.batch_norm(decay=0.9), fnn.dense(1)
     )  # first, so that weights do not move what it sees
     x, y = 2 * inputs((4,), 19) + 1, inputs((1,), 19, seed=1)
-    rule = fnn.chain(fnn.weight_decay(0.5), fnn.adam(0.1))
+    rule = fnn.chain(fnn.adam(0.1), fnn.weight_decay(0.5))
     fitted = fnn.fit(network, fnn.mse, rule, x, y, key=key(0), epochs=3, batch_size=19)
     found, rows = fitted.params[0]["statistics"], np.asarray(x, np.float64)
     np.testing.assert_allclose(found["mean"], (1 - 0.9**3) * rows.mean(0), rtol=1e-5)

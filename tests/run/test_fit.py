@@ -18,7 +18,7 @@ loop_module = importlib.import_module("fnn.run.loop")
 
 def rule(rate):
     """The rule of runs.fit with another rate: its programs are compiled once for all tests here."""
-    return fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(rate))
+    return fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(rate), fnn.weight_decay(1e-3))
 
 
 # The same bits ----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_a_report_has_what_the_history_has():
 
 
 def test_another_rate_key_number_of_epochs_patience_or_callback_compiles_nothing():
-    rates = lambda rate: fnn.chain(fnn.clip_by_global_norm(rate), fnn.weight_decay(rate), fnn.adam(rate))
+    rates = lambda rate: fnn.chain(fnn.clip_by_global_norm(rate), fnn.adam(rate), fnn.weight_decay(rate))
     fit(3, rates(0.1))
     with compilations() as compiled:
         fit(2, rates(0.01), seed=1)
@@ -360,7 +360,7 @@ def test_inside_a_transformation_it_says_what_to_use_there(transform):
 
 def test_a_run_with_statistics_attention_and_recurrent_layers_goes_on_with_the_same_bits():
     given = {"batch_size": 8, "validation": HELD}
-    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(1e-3), fnn.adam(0.01))
+    rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(0.01), fnn.weight_decay(1e-3))
     parts = listening(), fnn.softmax_cross_entropy, rule, X, Y
     whole = fnn.fit(*parts, key=jax.random.key(0), epochs=5, **given)
     first = fnn.fit(*parts, key=jax.random.key(0), epochs=2, **given)

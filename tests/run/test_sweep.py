@@ -26,7 +26,7 @@ def keys(count=3):
 
 
 def rule(rate, most=1.0):
-    return fnn.chain(fnn.clip_by_global_norm(most), fnn.weight_decay(1e-3), fnn.adam(rate))
+    return fnn.chain(fnn.clip_by_global_norm(most), fnn.adam(rate), fnn.weight_decay(1e-3))
 
 
 def options(**changed):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import HELD, X, Y, bits, fit, listening, network, same_run
+from runs import HELD, X, Y, bits, fit, listening, network, same_run, searching
 
 import fnn
 from fnn.saving.checkpoint import save
@@ -536,7 +536,7 @@ def readable(folder):
 @pytest.mark.parametrize(
     ("site", "times", "build"),
     [("moment", 50, network), ("open", 15, network), ("write", 15, network), ("fsync", 15, network),
-     ("replace", 15, network), ("moment", 10, listening)],
+     ("replace", 15, network), ("moment", 10, listening), ("moment", 10, searching)],
 )  # fmt: skip
 def test_a_run_that_is_killed_again_and_again_is_the_run_that_never_was(tmp_path, site, times, build):
     whole, kills, round_, attempt = fit(EPOCHS, patience=EPOCHS, build=build), 0, 0, 0

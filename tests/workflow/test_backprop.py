@@ -710,7 +710,7 @@ def test_float32_stays_float32_where_float64_is_on(x64, name):
 
 
 def rule_of_many():
-    return fnn.chain(fnn.clip_by_global_norm(0.5), fnn.weight_decay(0.01), fnn.adam(0.05))
+    return fnn.chain(fnn.clip_by_global_norm(0.5), fnn.adam(0.05), fnn.weight_decay(0.01))
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,9 @@ RULES = [
     fnn.amsgrad(),
     fnn.radam(),
     fnn.lion(),
-    fnn.chain(fnn.clip_by_global_norm(1.0), fnn.weight_decay(0.1), fnn.adam()),
+    fnn.muon(),
+    fnn.rmsprop(momentum=0.9, centered=True),
+    fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(), fnn.weight_decay(0.1)),
 ]
 
 
@@ -504,7 +506,7 @@ NO_START = {  # what is changed, pieces of the message
     ),
     "links alone": (
         {"optimizer": fnn.chain(fnn.clip_by_global_norm(1.0), fnn.chain(fnn.weight_decay(0.1)))},
-        ("a rule with a learning rate", "Put a rule after it"),
+        ("a rule with a learning rate", "Put a rule between"),
     ),
 }
 
