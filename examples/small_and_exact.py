@@ -2,8 +2,8 @@
 
 Run it with `python examples/small_and_exact.py`. It draws paths in a valley to `small_and_exact.png`, and
 the cost of two networks by steps and by time to `small_and_exact_cost.png`. L-BFGS and Levenberg–Marquardt
-use the curvature of the cost. They need no learning rate, and the cost never rises. Their steps cost more than
-Adam's, so both steps and time are shown.
+use the curvature of the cost. They need no learning rate, and the cost never rises. Their steps cost more
+than Adam's, so both steps and time are shown.
 """
 
 import time

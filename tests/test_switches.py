@@ -58,8 +58,9 @@ def work():
 plain = functools.cache(work)
 
 
-# checking_leaks traces all again, which is slow; that layers leak nothing is tested with the layers too.
-marks = {"checking_leaks": pytest.mark.slow}
+# These trace or compile all again, for half a minute together; that layers leak nothing is tested with them too.
+SLOW = ("checking_leaks", "disable_jit", "debug_infs", "rank_promotion", "dtype_promotion")
+marks = dict.fromkeys(SLOW, pytest.mark.slow)
 
 
 @pytest.mark.parametrize("switch", [pytest.param(name, marks=marks.get(name, ())) for name in SWITCHES])

@@ -207,6 +207,7 @@ def test_any_numbers_in_any_nesting_are_one_trace(make, nest):
 # --- bare defaults on real data
 
 
+@pytest.mark.slow
 @every_rule
 def test_it_learns_digits_with_bare_defaults(make):
     datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn has the digits")

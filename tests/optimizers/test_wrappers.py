@@ -422,3 +422,12 @@ def test_it_is_explained(rule):
 def test_the_state_of_another_wrapper_is_refused():
     with pytest.raises(TypeError, match=says("skip_not_finite: update: state", "inside skip_not_finite")):
         fnn.skip_not_finite(fnn.adam()).update(ONES, fnn.adam().init(ONES), ONES)
+
+
+@around
+def test_its_state_is_loaded_again_without_a_tree_like_it(rule, tmp_path):
+    state = rule.init(PARAMS)
+    fnn.save(tmp_path / "state", state)
+    found = fnn.load(tmp_path / "state")
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, found, state)

@@ -358,6 +358,7 @@ def test_inside_a_transformation_it_says_what_to_use_there(transform):
 # Layers with statistics, and with a state along the sequence ----------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_with_statistics_attention_and_recurrent_layers_goes_on_with_the_same_bits():
     given = {"batch_size": 8, "validation": HELD}
     rule = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(0.01), fnn.weight_decay(1e-3))
@@ -372,6 +373,7 @@ def test_a_run_with_statistics_attention_and_recurrent_layers_goes_on_with_the_s
     same_run(one_by_one, whole)
 
 
+@pytest.mark.slow
 def test_where_a_recurrent_run_goes_bad_is_named():
     parts = listening(), fnn.softmax_cross_entropy, fnn.gradient_descent(1e38), X, Y
     with pytest.warns(RuntimeWarning, match=r"in its step \d+ the .* was the first that is not finite"):
