@@ -29,10 +29,23 @@ from fnn.layers.recurrent import gru, lstm, rnn
 from fnn.layers.transformer import positional_embedding, positional_encoding, transformer_block
 from fnn.layers.units import dropout
 from fnn.losses.classification import binary_cross_entropy, softmax_cross_entropy
+from fnn.losses.distribution import gaussian_nll, log_cosh, poisson, quantile
+from fnn.losses.margin import cosine_distance, focal, hinge, kl_divergence
+from fnn.losses.penalty import elastic, l1, l2
 from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.metrics.classification import accuracy, confusion_matrix
 from fnn.metrics.multilabel import binary_accuracy, exact_match
-from fnn.metrics.regression import r2_score
+from fnn.metrics.probability import brier_score, calibration_error, perplexity
+from fnn.metrics.ranking import average_precision, roc_auc
+from fnn.metrics.rates import (
+    balanced_accuracy,
+    f1_score,
+    macro_f1,
+    precision_score,
+    recall_score,
+    top_k_accuracy,
+)
+from fnn.metrics.regression import explained_variance, median_absolute_error, r2_score
 from fnn.network.compose import repeat, serial
 from fnn.network.layer import Layer, LayerError, layer
 from fnn.network.modify import freeze, precision
@@ -113,11 +126,15 @@ __all__ = [
     "attention",
     "average",
     "average_params",
+    "average_precision",
     "avg_pool",
     "backprop",
+    "balanced_accuracy",
     "batch_norm",
     "binary_accuracy",
     "binary_cross_entropy",
+    "brier_score",
+    "calibration_error",
     "chain",
     "check_gradients",
     "clip",
@@ -126,9 +143,11 @@ __all__ = [
     "conv",
     "conv_transpose",
     "cosine",
+    "cosine_distance",
     "cosine_restarts",
     "dense",
     "dropout",
+    "elastic",
     "embedding",
     "encode",
     "ensemble",
@@ -136,19 +155,27 @@ __all__ = [
     "evaluate",
     "exact_match",
     "explain",
+    "explained_variance",
     "exponential_decay",
+    "f1_score",
     "fit",
     "flatten",
+    "focal",
     "freeze",
+    "gaussian_nll",
     "generate",
     "global_avg_pool",
     "gradient_descent",
     "group_norm",
     "gru",
+    "hinge",
     "huber",
     "hyperparameters",
     "inverse_square_root",
     "join",
+    "kl_divergence",
+    "l1",
+    "l2",
     "labels",
     "layer",
     "layer_norm",
@@ -156,11 +183,14 @@ __all__ = [
     "levenberg_marquardt",
     "lion",
     "load",
+    "log_cosh",
     "loss",
     "lstm",
+    "macro_f1",
     "mae",
     "make_rule",
     "max_pool",
+    "median_absolute_error",
     "merge",
     "mixture",
     "momentum",
@@ -172,15 +202,20 @@ __all__ = [
     "one_hot",
     "parallel",
     "partition",
+    "perplexity",
     "piecewise",
+    "poisson",
     "polynomial_decay",
     "positional_embedding",
     "positional_encoding",
     "precision",
+    "precision_score",
     "predict",
     "prelu",
+    "quantile",
     "r2_score",
     "radam",
+    "recall_score",
     "reduce_on_plateau",
     "repeat",
     "residual",
@@ -188,6 +223,7 @@ __all__ = [
     "rmse",
     "rmsprop",
     "rnn",
+    "roc_auc",
     "save",
     "serial",
     "set_hyperparameters",
@@ -202,6 +238,7 @@ __all__ = [
     "summary",
     "sweep",
     "swish",
+    "top_k_accuracy",
     "train",
     "trained",
     "transformer_block",

@@ -149,7 +149,7 @@ def test_every_public_name_has_a_docstring_and_says_it_in_a_sentence():
 
 
 FORMULA = re.compile(r"[=←→·Σ√∂≤×↦]|\(n|\(…")
-SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.adam_variants", "optimizers.decoupled", "optimizers.lbfgs", "optimizers.levenberg_marquardt", "optimizers.transformations", "losses.regression",
+SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.adam_variants", "optimizers.decoupled", "losses.distribution", "losses.margin", "losses.penalty", "metrics.ranking", "metrics.rates", "metrics.probability", "optimizers.lbfgs", "optimizers.levenberg_marquardt", "optimizers.transformations", "losses.regression",
            "losses.classification", "metrics.regression", "metrics.classification", "layers.linear", "layers.units",
            "layers.batch_norm", "layers.normalization", "layers.learned_activation",
            "layers.recurrent", "layers.attention", "layers.transformer", "layers.convolution"]  # fmt: skip

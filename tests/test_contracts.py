@@ -114,11 +114,35 @@ ARRAYS = {
     "huber": (lambda z: fnn.huber(z, BINARY), Z, True),
     "binary_cross_entropy": (lambda z: fnn.binary_cross_entropy(z, BINARY), Z, True),
     "softmax_cross_entropy": (lambda z: COST(z, IDS), Z, True),
+    "log_cosh": (lambda z: fnn.log_cosh(z, BINARY), Z, True),
+    "quantile": (lambda z: fnn.quantile(z, BINARY, q=jnp.array([0.1, 0.5, 0.9])), Z, True),
+    "poisson": (lambda z: fnn.poisson(z, BINARY), Z, True),
+    "gaussian_nll": (lambda x: fnn.gaussian_nll(x, BINARY[:, :2]), X, True),
+    "hinge": (lambda z: fnn.hinge(z, IDS) + fnn.hinge(z, BINARY), Z, True),
+    "focal": (lambda z: fnn.focal(z, IDS) + fnn.focal(z, BINARY), Z, True),
+    "kl_divergence": (lambda z: fnn.kl_divergence(z, jnp.full((6, 3), 1 / 3)), Z, True),
+    "cosine_distance": (lambda z: fnn.cosine_distance(z, BINARY), Z, True),
+    "l1": (lambda x: fnn.l1(0.1)({"weight": x, "bias": x}), X, True),
+    "l2": (lambda x: fnn.l2(0.1)({"weight": x, "bias": x}), X, True),
+    "elastic": (lambda x: fnn.elastic(0.1)({"weight": x, "bias": x}), X, True),
     "accuracy": (lambda z: fnn.accuracy(z, IDS), Z, False),
     "confusion_matrix": (lambda z: fnn.confusion_matrix(z, IDS), Z, False),
     "binary_accuracy": (lambda z: fnn.binary_accuracy(z, BINARY), Z, False),
     "exact_match": (lambda z: fnn.exact_match(z, BINARY), Z, False),
     "r2_score": (lambda z: fnn.r2_score(z, BINARY), Z, True),
+    "explained_variance": (lambda z: fnn.explained_variance(z, BINARY), Z, True),
+    "median_absolute_error": (lambda z: fnn.median_absolute_error(z, BINARY), Z, True),
+    "precision_score": (lambda z: fnn.precision_score(z, IDS), Z, False),
+    "recall_score": (lambda z: fnn.recall_score(z, IDS), Z, False),
+    "f1_score": (lambda z: fnn.f1_score(z, IDS), Z, False),
+    "macro_f1": (lambda z: fnn.macro_f1(z, IDS), Z, False),
+    "balanced_accuracy": (lambda z: fnn.balanced_accuracy(z, IDS), Z, False),
+    "top_k_accuracy": (lambda z: fnn.top_k_accuracy(z, IDS, k=2), Z, False),
+    "roc_auc": (lambda z: fnn.roc_auc(z[:, 0], BINARY[:, 1]), Z, False),
+    "average_precision": (lambda z: fnn.average_precision(z[:, 0], BINARY[:, 1]), Z, False),
+    "brier_score": (lambda z: fnn.brier_score(z, IDS), Z, True),
+    "calibration_error": (lambda z: fnn.calibration_error(z, IDS), Z, False),
+    "perplexity": (lambda z: fnn.perplexity(z, IDS), Z, True),
     "gradient_descent": (*rule(fnn.gradient_descent()), True),
     "momentum": (*rule(fnn.momentum()), True),
     "nesterov": (*rule(fnn.nesterov()), True),
@@ -267,3 +291,7 @@ def test_rank_promotion_is_never_needed():
             fnn.epoch(NETWORK, cost, rule, state, X, y, batch_size=4, sample_weight=weights)
         fnn.confusion_matrix(Z, IDS, jnp.ones(6))
         fnn.r2_score(Z, BINARY, jnp.ones(6))
+        fnn.median_absolute_error(Z, BINARY, jnp.ones(6))
+        fnn.top_k_accuracy(Z, IDS, jnp.ones(6), k=2)
+        fnn.calibration_error(Z, IDS, jnp.ones(6))
+        fnn.roc_auc(Z[:, :1], BINARY[:, 1:2], jnp.ones(6))

@@ -1,4 +1,4 @@
-"""What a tree must be: of the same places and shapes as another, its leaves arrays of numbers."""
+"""What a tree must be: of the same places and shapes as another, its leaves arrays of numbers; its names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +29,15 @@ def check_same(name: str, expected: Any, given: Any, fix: str, of: Callable[[Any
 def places(tree: Any, of: Callable[[Any], Any] = jnp.shape) -> dict[str, Any]:
     """The shape of each leaf, by its place in the tree."""
     return {jax.tree_util.keystr(p): of(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+SPARED = frozenset({"bias", "scale", "offset", "table"})  # by name: the number of axes says nothing
+
+
+def spared_by_name(path: tuple[Any, ...]) -> str:
+    """The name in this path of the parameters that spares it from decay and penalties, or an empty text."""
+    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    return next((name for name in names if name in SPARED), "")
 
 
 def shape_and_type(leaf: Any) -> str:

@@ -30,7 +30,7 @@ def accuracy(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | N
     >>> accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0]))
     Array(0.5, dtype=float32)
     """
-    guess, truth, _ = _classes(ACCURACY, logits, targets, sample_weight)
+    guess, truth, _ = read_classes(ACCURACY, logits, targets, sample_weight)
     right = (guess == truth).astype(jnp.result_type(float))
     right = jnp.where(guess < 0, jnp.nan, right)
     return weighted_mean(without_weightless(right, sample_weight), sample_weight)
@@ -51,20 +51,25 @@ def confusion_matrix(
     z = as_array(logits, "confusion_matrix: predictions")
     fix = "A network that diverged predicts them."
     refuse("confusion_matrix: predictions", z, lambda z: z != z, "numbers", fix, sample_weight)
-    guess, truth, classes = _classes(CONFUSION, z, targets, sample_weight)
+    guess, truth, classes = read_classes(CONFUSION, z, targets, sample_weight)
+    return count_pairs(guess, truth, classes, sample_weight)
+
+
+def count_pairs(guess: jax.Array, truth: jax.Array, classes: int, sample_weight: Any) -> jax.Array:
+    """The confusion matrix of ids; what is no class is counted nowhere."""
     counts = jnp.int32(1)
     if sample_weight is not None:
         counts = spread(sample_weight, guess.astype(jnp.result_type(float))).ravel()
     zeros = jnp.zeros((classes, classes), counts.dtype)
     rows, columns = (jnp.where(ids < 0, classes, ids).ravel() for ids in (truth, guess))
-    return zeros.at[rows, columns].add(counts, mode="drop")  # what is no class is counted nowhere
+    return zeros.at[rows, columns].add(counts, mode="drop")
 
 
-def _classes(
-    takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None
+def read_classes(
+    takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
 ) -> tuple[jax.Array, jax.Array, int]:
     """The class taken for each row, −1 where that is not known; its true class; and how many there are."""
-    z, y = read_pair(takes, logits, targets, sample_weight)
+    z, y = read_pair(takes, logits, targets, sample_weight, **options)
     if is_yes_or_no(z.shape, y.shape):
         guess, truth, classes = (z > 0).astype(jnp.int32), (y > 0.5).astype(jnp.int32), 2
         return jnp.where(jnp.isnan(z), -1, guess), truth, classes

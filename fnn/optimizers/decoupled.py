@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
+from fnn.guard.trees import spared_by_name
 from fnn.optimizers.adaptive import adam_update
 from fnn.optimizers.combine import first_of, matches
 from fnn.optimizers.rule import (
@@ -29,7 +30,7 @@ from fnn.optimizers.rule import (
     zeros,
 )
 from fnn.optimizers.schedules import check_rule_numbers, make_rule
-from fnn.optimizers.transformations import pull_to_zero, spared_by_name
+from fnn.optimizers.transformations import pull_to_zero
 
 __all__ = ["adamw", "lion", "muon"]
 
@@ -139,8 +140,8 @@ def muon(
 
     >>> rule, weight = muon(1.0, weight_decay=0.0), {"weight": jnp.zeros((1, 25))}
     >>> updates, _ = rule.update({"weight": jnp.full((1, 25), 7.0)}, rule.init(weight), weight)
-    >>> updates["weight"][0, :2].round(1)            # −0.2 · √25 · g/‖g‖ = −1/5, O's singular value about 1
-    Array([-0.2, -0.2], dtype=float32)
+    >>> updates["weight"][0, :2].round(2)      # −0.2 · √25 · 0.7 · g/‖g‖: 0.7 is O's rough singular value
+    Array([-0.14, -0.14], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, μ or a β outside [0, 1), or where `update`
     is given no params.

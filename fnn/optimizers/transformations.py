@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, TO_1
+from fnn.guard.trees import spared_by_name
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
@@ -21,9 +22,6 @@ from fnn.optimizers.rule import (
 from fnn.optimizers.schedules import check_rule_numbers, make_rule
 
 __all__ = ["average", "clip", "clip_by_global_norm", "weight_decay"]
-
-
-SPARED = frozenset({"bias", "scale", "offset", "table"})  # by name: the number of axes says nothing
 
 
 # Clipping ----------------------------------------------------------------------------------------
@@ -140,12 +138,6 @@ def pull_to_zero(rule: str, updates: Any, params: Any, share: jax.Array) -> Any:
         return u if spared_by_name(path) else u - (share * p).astype(u.dtype)
 
     return jax.tree_util.tree_map_with_path(pull, updates, params)
-
-
-def spared_by_name(path: tuple[Any, ...]) -> str:
-    """The name in this path of the parameters that spares it from decay, or an empty text."""
-    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-    return next((name for name in names if name in SPARED), "")
 
 
 # Averages ----------------------------------------------------------------------------------------

@@ -9,15 +9,13 @@ import numpy as np
 from fnn.guard.numbers import check_finite, check_key, check_whole, is_traced
 from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
-from fnn.metrics import classification, multilabel, regression
 from fnn.run.hyperparameters import compare_numbers
 from fnn.workflow.arguments import check_functions, check_of_one, check_validation
+from fnn.workflow.rows import METRICS
 from fnn.workflow.setting import as_partial
 from fnn.workflow.state import State
 
 __all__: list[str] = []
-
-METRICS = (*classification.TARGETS, *multilabel.TARGETS, *regression.TARGETS)
 
 
 def check_course(epochs: Any, patience: Any, validation: Any, metrics: Any, on_epoch: Any) -> None:
@@ -61,7 +59,7 @@ def check_parts(caller: str, network: Any, cost: Any, optimizer: Any, penalty: A
 
 def _check_cost(caller: str, cost: Any) -> None:
     """Refuse a metric in the place of a cost, and options of a cost that are out of range or not finite."""
-    if cost in METRICS:
+    if any(cost is metric for metric in METRICS):
         got, name = Words(f"the metric {name_of(cost)}"), name_of(cost)
         fix = f"Give it as metrics={{{name!r}: fnn.{name}}}."
         raise ValueError(unexpected(f"{caller}: cost", "a function to be lowered, such as fnn.mse", got, fix))

@@ -11,7 +11,7 @@ from fnn.guard.functions import takes
 from fnn.guard.numbers import check_whole
 from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, signature, unexpected
-from fnn.losses import classification, regression
+from fnn.losses.costs import TARGETS
 from fnn.network.layer import Layer
 from fnn.network.parameters import trained
 from fnn.optimizers.combine import check_has_rule
@@ -60,7 +60,7 @@ def check_compares(caller: str, name: str, function: Any, example: str) -> None:
         return
     fix = "Are cost and optimizer swapped?" if hasattr(function, "update") else ""
     if isinstance(function, str):
-        known = classification.__all__ + regression.__all__
+        known = {cost.__name__ for cost in TARGETS}
         fix = f"Give the function itself: {f'fnn.{function}' if function in known else example}."
     got = Words(describe(function) + signature(function))
     expected = f"a function of predictions and targets, such as {example}"

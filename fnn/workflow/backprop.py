@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from fnn.guard.trees import check_same
 from fnn.layers.units import derivative_of
-from fnn.losses import classification, regression
+from fnn.losses.costs import SLOPES
 from fnn.network.layer import Layer, plain_function
 from fnn.network.parameters import trained
 from fnn.network.programs import compile_recent
@@ -103,8 +103,7 @@ def cost_and_delta(
 ) -> tuple[Any, Any, bool]:
     """The cost, its derivative with respect to the predictions, and whether that is written by hand."""
     value = real_number("cost", cost_of(cost, predictions, y, sample_weight))
-    slopes = regression.SLOPES | classification.SLOPES
-    rule, bound_by_place = slopes.get(getattr(cost, "func", cost)), getattr(cost, "args", None)
+    rule, bound_by_place = SLOPES.get(getattr(cost, "func", cost)), getattr(cost, "args", None)
     if rule is None or bound_by_place:
         slope = jax.grad(lambda p: cost_of(cost, p, y, sample_weight))
         return value, slope(predictions), False

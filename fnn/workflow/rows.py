@@ -11,10 +11,10 @@ from jax.experimental import checkify
 from fnn.guard.numbers import check_finite, is_traced, refuse
 from fnn.guard.trees import check_same, places
 from fnn.guard.words import place_of
-from fnn.losses import classification, regression
+from fnn.losses import costs
 from fnn.losses.targets import Pair, Takes, check_taken
 from fnn.metrics import classification as metrics_for_classes
-from fnn.metrics import multilabel
+from fnn.metrics import multilabel, probability, ranking, rates
 from fnn.metrics import regression as metrics_for_numbers
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
@@ -52,12 +52,17 @@ def check_weights(name: str, weight: Any) -> None:
         refuse(name, leaf, lambda w: w < 0, "weights of at least 0", WEIGHTS)
 
 
-TARGETS: dict[Any, Takes] = {
-    **regression.TARGETS,
-    **classification.TARGETS,
+METRICS: dict[Any, Takes] = {
     **metrics_for_numbers.TARGETS,
     **metrics_for_classes.TARGETS,
     **multilabel.TARGETS,
+    **probability.TARGETS,
+    **ranking.TARGETS,
+    **rates.TARGETS,
+}
+TARGETS: dict[Any, Takes] = {
+    **costs.TARGETS,
+    **METRICS,
 }
 
 
