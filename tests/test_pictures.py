@@ -21,6 +21,7 @@ import pytest
 
 IMAGES = markdown.ROOT / "docs" / "images"
 LEFT_OUT = {  # of each picture's example
+    "costs": ["The best constant"],
     "digits": ["Forward propagation and cost, before training"],
     "optimizer_race": ["A straight slope", "Digits"],
     "schedules": [],

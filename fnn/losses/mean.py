@@ -37,7 +37,8 @@ def mean_slope(values: jax.Array, sample_weight: ArrayLike | None) -> ArrayLike:
 
 def spread(sample_weight: ArrayLike, values: jax.Array) -> jax.Array:
     """The weights of the leading axes, given to everything under them."""
-    weight = jnp.asarray(as_array(sample_weight, "sample_weight")).astype(values.dtype)
+    dtype = jnp.promote_types(values.dtype, jnp.float32)  # whole numbers would make 0 of a weight of ½
+    weight = jnp.asarray(as_array(sample_weight, "sample_weight")).astype(dtype)
     if weight.shape != values.shape[: weight.ndim]:
         raise ValueError(
             f"sample_weight expected one weight a row, of shape {values.shape[:1]}, or of more leading "

@@ -112,10 +112,11 @@ def _watch(name: str, function: Callable[..., Any], constant: bool = False) -> C
             error.add_note(f"This came up in {name}.")
             raise
         if not isinstance(value, NUMBERS if constant else jax.core.Tracer):
-            raise TypeError(
-                f"{name} expected numbers computed from its arguments, got {describe(value)} from "
-                f"{name_of(function)}: does it return what it computes, with jax.numpy?"
-            )
+            got, fix = describe(value), "does it return what it computes, with jax.numpy?"
+            if callable(value):
+                got, fix = "a function", "is it called first, as fnn.l2(0.001) makes a penalty?"
+            expected = "numbers computed from its arguments"
+            raise TypeError(f"{name} expected {expected}, got {got} from {name_of(function)}: {fix}")
         return value
 
     call.__name__ = name_of(function)  # wraps finds none in a partial

@@ -341,6 +341,7 @@ RULES = {
     "an infinite rate": (lambda: fnn.adam(float("inf")), ValueError, "adam: learning_rate", "0 ≤ learning_rate < ∞", "got inf"),
     "a rate as text": (lambda: fnn.adam("0.01"), TypeError, "adam: learning_rate expected a number", "got '0.01'", "Such as learning_rate=0.01"),
     "a schedule of two numbers in a link": (lambda: fnn.clip(lambda t: jnp.ones(2)), ValueError, "clip: limit expected a number, or a schedule", "shape (2,)"),
+    "a penalty not called": (lambda: fit(penalty=fnn.l2), TypeError, "penalty expected numbers computed from its arguments, got a function from l2", "fnn.l2(0.001) makes a penalty"),
     "patterns in a list": (lambda: fnn.partition([fnn.adam()]), TypeError, "partition: rules expected {pattern: optimizer, …}", "got a list", "'*/bias'"),
     "a rule of a part not called": (lambda: fnn.partition({"*": fnn.adam}), TypeError, "partition: the rule of '*' expected an optimizer", "Call it: fnn.adam(…)"),
     "steps of 0": (lambda: fnn.accumulate(0, fnn.adam()), ValueError, "accumulate: steps", "1 ≤ steps < ∞", "got 0"),
