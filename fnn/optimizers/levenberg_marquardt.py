@@ -37,7 +37,8 @@ __all__ = ["levenberg_marquardt"]
 NAME = "levenberg_marquardt"
 TRIES = 10  # in one update; the next goes on from the damping that they reached
 LARGEST_DAMPING = 1e10  # its step is lost in rounding: what does not fall now never will
-LARGEST_MATRIX = 1  # GiB: J, G, the damped G and its factor are then 4, as much as a laptop spares
+LARGEST_MATRIX = 1  # GiB: G, the damped G and its factor are then 3, as much as a laptop spares
+LARGEST_JACOBIAN = 2**24  # numbers, 64 MiB in float32: beyond it, its products are faster than J itself
 SHRINKS = Span("0 < {} ≤ 1", lambda n: (n > 0) & (n <= 1))
 GROWS = Span("1 < {} < ∞", lambda n: (n > 1) & (n < math.inf))
 
@@ -62,7 +63,8 @@ def levenberg_marquardt(
 
     For networks of some hundred parameters, few outputs, and all rows as one batch: fit(…,
     batch_size=len(x)). An update costs P passes forward, P² products for each prediction, and P³/3 a try.
-    It holds J (predictions × P), three matrices P × P, and the activations of `chunk` passes at a time.
+    It holds three matrices P × P, the activations of `chunk` passes at a time, and J (predictions × P) while
+    that has less than 2²⁴ numbers. Of a larger one it holds `chunk` columns at a time.
 
     Levenberg 1944; Marquardt 1963; for networks, Hagan & Menhaj 1994, §III, which is H = 2I/n, the cost
     `mse`; G for other costs, Schraudolph 2002.
@@ -75,8 +77,8 @@ def levenberg_marquardt(
     Array(1., dtype=float32)
 
     Raises ValueError for a damping that is not above 0, a decrease outside (0, 1], an increase not above 1,
-    a chunk below 1, and where J or G would take more than 1 GiB (G: 16384 parameters in float32); TypeError
-    where `update` is given a value_fn that is no fnn.Objective.
+    a chunk below 1, and where G would take more than 1 GiB, 16384 parameters in float32; TypeError where
+    `update` is given a value_fn that is no fnn.Objective.
     """
     numbers = {"damping": damping, "decrease": decrease, "increase": increase}
     check_numbers(NAME, numbers, damping=ABOVE_0, decrease=SHRINKS, increase=GROWS)
@@ -139,17 +141,21 @@ def gauss_newton_matrix(objective: Any, moved: Callable[..., Any], zero: jax.Arr
         _check_real(predictions)
         return _wide(predictions)
 
+    _check_size(zero)
     predictions, push = jax.linearize(predict, zero)  # v → Jv
     flat, unravel = ravel_pytree(predictions)
-    _check_size(zero, flat)
     _, curve = jax.linearize(jax.grad(lambda flat: objective.cost(unravel(flat))), flat)  # u → Hu
 
     def on_rows(function: Callable[..., Any], rows: jax.Array) -> jax.Array:
         return jax.lax.map(function, rows, batch_size=chunk)
 
     identity = jnp.eye(zero.size, dtype=zero.dtype)
-    slopes = on_rows(lambda v: ravel_pytree(push(v))[0], identity)  # Jᵀ: row p is ∂ŷ/∂θₚ
-    matrix = on_rows(lambda row: jnp.dot(slopes, curve(row), precision="highest"), slopes)
+    if flat.size * zero.size > LARGEST_JACOBIAN:
+        _, pull = jax.vjp(predict, zero)  # u → Jᵀu
+        matrix = on_rows(lambda v: pull(unravel(curve(ravel_pytree(push(v))[0])))[0], identity)
+    else:
+        slopes = on_rows(lambda v: ravel_pytree(push(v))[0], identity)  # Jᵀ: row p is ∂ŷ/∂θₚ
+        matrix = on_rows(lambda row: jnp.dot(slopes, curve(row), precision="highest"), slopes)
     if getattr(objective, "penalty", None) is None:
         return matrix
     _, curve_penalty = jax.linearize(jax.grad(lambda step: objective.penalty(moved(step))), zero)
@@ -211,14 +217,13 @@ def _check_given(grads: Any, state: RuleState, params: Any, value_fn: Any) -> No
         raise TypeError(unexpected(f"{NAME}: value_fn", expected, value_fn, fix))
 
 
-def _check_size(zero: jax.Array, predictions: jax.Array) -> None:
-    """Refuse more parameters, or predictions times parameters, than there is room for."""
-    rows = max(zero.size, predictions.size)
-    gib = rows * zero.size * zero.dtype.itemsize / 2**30
+def _check_size(zero: jax.Array) -> None:
+    """Refuse more parameters than there is room for."""
+    gib = zero.size**2 * zero.dtype.itemsize / 2**30
     if gib > LARGEST_MATRIX:
-        got = Words(f"{zero.size} parameters and {predictions.size} predictions, so one of {gib:.1f} GiB")
+        got = Words(f"{zero.size} parameters, so one of {gib:.1f} GiB")
         fix = "Freeze layers with fnn.freeze, or take a rule that keeps no matrix, such as fnn.adam()."
-        expected = f"a matrix, P × P or predictions × P, of at most {LARGEST_MATRIX} GiB"
+        expected = f"a matrix of parameters × parameters of at most {LARGEST_MATRIX} GiB"
         raise ValueError(unexpected(NAME, expected, got, fix))
 
 

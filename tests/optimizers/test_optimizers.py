@@ -330,6 +330,41 @@ def test_walks_as_optax_where_the_form_is_the_same(ours, theirs, x64):
         assert_close(walk(ours, 50), np.asarray(walk(theirs(optax), 50)), 1e-11)
 
 
+FORMS_OF_TORCH = {  # fnn's rule, PyTorch's, its numbers
+    "gradient_descent": (fnn.gradient_descent(0.02), "SGD", {"lr": 0.02}),
+    "momentum": (fnn.momentum(), "SGD", {"lr": 0.01, "momentum": 0.9}),
+    "nesterov": (fnn.nesterov(), "SGD", {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
+    "adagrad": (fnn.adagrad(), "Adagrad", {}),
+    "rmsprop": (fnn.rmsprop(0.01, decay=0.99), "RMSprop", {}),
+    "rmsprop with all": (
+        fnn.rmsprop(0.001, decay=0.99, eps=0.01, momentum=0.5, centered=True),
+        "RMSprop",
+        {"lr": 0.001, "eps": 0.01, "momentum": 0.5, "centered": True},
+    ),
+    "adadelta": (fnn.adadelta(decay=0.9), "Adadelta", {}),
+    "adam": (fnn.adam(), "Adam", {}),
+    "amsgrad": (fnn.amsgrad(), "Adam", {"amsgrad": True}),
+    "adamw": (fnn.adamw(weight_decay=0.3), "AdamW", {"weight_decay": 0.3}),
+    "adamax": (fnn.adamax(), "Adamax", {}),
+}
+
+
+@pytest.mark.parametrize(("ours", "name", "numbers"), FORMS_OF_TORCH.values(), ids=FORMS_OF_TORCH)
+def test_walks_as_pytorch_where_the_form_is_the_same(ours, name, numbers, x64):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    parts = [torch.nn.Parameter(torch.tensor(part)) for part in (START[:6], START[6:])]  # weights, biases
+    groups = [{"params": [parts[0]]}, {"params": [parts[1]], "weight_decay": 0.0}]
+    rule, path = getattr(torch.optim, name)(groups, **numbers), []
+    for t in range(1, 51):
+        slopes = oracles.slope(np.concatenate([part.detach().numpy() for part in parts]), t)
+        for part, own in zip(parts, (slopes[:6], slopes[6:])):
+            part.grad = torch.tensor(own)
+        rule.step()
+        path.append(np.concatenate([part.detach().numpy() for part in parts]))
+    with x64():
+        assert_close(walk(ours, 50), np.stack(path), 1e-11)
+
+
 # --- errors
 
 WEIGHTS = {"weight": jnp.ones((2, 2))}
