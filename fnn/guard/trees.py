@@ -1,6 +1,7 @@
 """What a tree must be: of the same places and shapes as another, its leaves arrays of numbers; its names."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -38,6 +39,21 @@ def spared_by_name(path: tuple[Any, ...]) -> str:
     """The name in this path of the parameters that spares it from decay and penalties, or an empty text."""
     names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
     return next((name for name in names if name in SPARED), "")
+
+
+def matches(path: tuple[Any, ...], pattern: str) -> bool:
+    """Whether a path of the parameters, as `0/weight`, matches a pattern; `*/bias` a bias at the top too."""
+    written = jax.tree_util.keystr(path, simple=True, separator="/")
+    return fnmatchcase(written, pattern) or fnmatchcase(f"/{written}", pattern)
+
+
+def as_patterns(where: str, patterns: Any) -> tuple[str, ...] | None:
+    """Patterns of paths as a tuple, refused where they are none: each letter of a text would be one."""
+    if patterns is None:
+        return None
+    if not isinstance(patterns, tuple | list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(unexpected(where, "patterns of paths, such as ('*/bias',)", patterns))
+    return tuple(patterns)
 
 
 def shape_and_type(leaf: Any) -> str:

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from fnn.guard.trees import matches
 from fnn.guard.words import Words, describe, name_of, unexpected
 from fnn.optimizers.rule import Optimizer, accepted, check_rule, init_as_partial
 from fnn.optimizers.transformations import average_init, clip_init, clip_norm_init, decay_init
@@ -246,12 +246,6 @@ def divide(patterns: tuple[str, ...], tree: Any) -> list[Any]:
         return jax.tree_util.tree_map_with_path(lambda p, leaf: leaf if owner(p) == pattern else None, tree)
 
     return [part(pattern) for pattern in patterns]
-
-
-def matches(path: tuple[Any, ...], pattern: str) -> bool:
-    """Whether a path of the parameters matches a pattern; `*/bias` a bias at the top too."""
-    written = _written(path)
-    return fnmatchcase(written, pattern) or fnmatchcase(f"/{written}", pattern)
 
 
 def _written(path: tuple[Any, ...]) -> str:

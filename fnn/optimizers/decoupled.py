@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
-from fnn.guard.trees import spared_by_name
+from fnn.guard.trees import as_patterns, matches, spared_by_name
 from fnn.optimizers.adaptive import adam_update
-from fnn.optimizers.combine import first_of, matches
+from fnn.optimizers.combine import first_of
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
@@ -144,13 +144,13 @@ def muon(
     Array([-0.14, -0.14], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, μ or a β outside [0, 1), or where `update`
-    is given no params.
+    is given no params; TypeError for matrices that are no patterns.
     """
     numbers = {"learning_rate": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
     numbers |= {"b1": b1, "b2": b2, "eps": eps, "eps_root": 0.0}
     numbers["consistent_rms"] = 0.0 if consistent_rms is None else consistent_rms
     check_rule_numbers("muon", numbers, momentum=BELOW_1, b1=BELOW_1, b2=BELOW_1)
-    return make_rule(_muon_init_for(matrices), muon_update, numbers)
+    return make_rule(_muon_init_for(as_patterns("muon: matrices", matrices)), muon_update, numbers)
 
 
 @functools.cache  # on the patterns, so that other numbers are the same program

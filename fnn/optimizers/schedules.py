@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, Span, check_numbers
-from fnn.guard.words import Words, describe, shapes, unexpected
+from fnn.guard.words import Words, describe, name_of, shapes, unexpected
 from fnn.optimizers.rule import Optimizer, RuleState
 
 __all__ = ["ScheduledState", "cosine", "exponential_decay", "inverse_square_root", "make_rule"]
@@ -198,7 +198,13 @@ def make_rule(init: Callable[..., Any], update: Callable[..., Any], numbers: dic
         if getattr(value, "shape", None) != ():
             expected = "a number, or a schedule: a function of the step that gives one"
             got = Words(f"{describe(numbers[name])}, which gives {shapes(value)}")
-            raise ValueError(unexpected(f"{update.__name__.removesuffix('_update')}: {name}", expected, got))
+            raise ValueError(
+                unexpected(
+                    f"{name_of(getattr(update, 'func', update)).removesuffix('_update')}: {name}",
+                    expected,
+                    got,
+                )
+            )
     forms = tuple(
         (name, jax.tree.structure(schedule), _names(schedule)) for name, schedule in schedules.items()
     )

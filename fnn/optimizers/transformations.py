@@ -1,6 +1,7 @@
 """What stands beside a rule in a chain: clipping before it, decay and averages after it."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, TO_1
-from fnn.guard.trees import spared_by_name
+from fnn.guard.trees import as_patterns, matches, spared_by_name
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
@@ -99,21 +100,31 @@ def global_norm(tree: Any) -> jax.Array:
 # Decay -------------------------------------------------------------------------------------------
 
 
-def weight_decay(rate: ArrayLike) -> Optimizer:
+def weight_decay(rate: ArrayLike, spare: tuple[str, ...] | None = None) -> Optimizer:
     """A pull of the weights to zero after a rule: Δ ← Δ − λθ, so that each step takes the share λ off.
 
-    What is named `bias`, `scale`, `offset` or `table` is spared. The rule's moments do not see λ, and its
-    learning rate does not multiply it: `adamw` does that, and chain(adam(α), weight_decay(αλ)) is the same.
-    (The gradient of an L2 penalty ½λ‖θ‖², which moments do see, is a `penalty`.) Loshchilov & Hutter 2019.
+    What is named `bias`, `scale`, `offset` or `table` is spared; or else the paths that match the patterns
+    `spare`, as ("*/bias", "head/*"). The rule's moments do not see λ, and its learning rate does not multiply
+    it: `adamw` does that, and chain(adam(α), weight_decay(αλ)) is the same. (The gradient of an L2 penalty
+    ½λ‖θ‖², which moments do see, is a `penalty`.) Loshchilov & Hutter 2019.
 
     >>> rule, weight = weight_decay(0.1), {"weight": jnp.array([2.0])}
     >>> rule.update({"weight": jnp.array([-1.0])}, rule.init(weight), weight)[0]       # −1 − 0.1 · 2
     {'weight': Array([-1.2], dtype=float32)}
 
-    Raises ValueError for a rate outside [0, 1], or where `update` is given no params.
+    Raises ValueError for a rate outside [0, 1], or where `update` is given no params; TypeError for what is
+    no pattern.
     """
     check_rule_numbers("weight_decay", {"rate": rate}, rate=TO_1)
-    return make_rule(decay_init, weight_decay_update, {"rate": rate})
+    patterns = as_patterns("weight_decay: spare", spare)
+    return make_rule(
+        decay_init, weight_decay_update if patterns is None else _sparing(patterns), {"rate": rate}
+    )
+
+
+@functools.cache  # so that equal patterns are the same program
+def _sparing(patterns: tuple[str, ...]) -> Callable[..., Any]:
+    return functools.partial(weight_decay_update, spare=patterns)
 
 
 def decay_init(params: chex.ArrayTree, rate: ArrayLike) -> RuleState:
@@ -121,21 +132,26 @@ def decay_init(params: chex.ArrayTree, rate: ArrayLike) -> RuleState:
     return init_state(params, {"rate": rate})
 
 
-def weight_decay_update(updates: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+def weight_decay_update(
+    updates: Any, state: RuleState, params: Any = None, *, spare: tuple[str, ...] | None = None
+) -> tuple[Any, RuleState]:
     """Δ − λθ, for what is not spared."""
     check_rule_state("weight_decay", state, {"rate"})
-    pulled = pull_to_zero("weight_decay", updates, params, state.hyperparameters["rate"])
+    pulled = pull_to_zero("weight_decay", updates, params, state.hyperparameters["rate"], spare)
     return pulled, state._replace(step=state.step + 1)
 
 
-def pull_to_zero(rule: str, updates: Any, params: Any, share: jax.Array) -> Any:
-    """Δ − share · θ, for what is not spared by its name."""
+def pull_to_zero(
+    rule: str, updates: Any, params: Any, share: jax.Array, spare: tuple[str, ...] | None = None
+) -> Any:
+    """Δ − share · θ, for what is not spared: by its name, or by patterns."""
     if params is None:
         raise ValueError(f"{rule} needs the parameters: optimizer.update(grads, state, params).")
     check_like("gradients", params, updates)
 
     def pull(path: Any, u: jax.Array, p: jax.Array) -> jax.Array:
-        return u if spared_by_name(path) else u - (share * p).astype(u.dtype)
+        spared = spared_by_name(path) if spare is None else any(matches(path, each) for each in spare)
+        return u if spared else u - (share * p).astype(u.dtype)
 
     return jax.tree_util.tree_map_with_path(pull, updates, params)
 

@@ -256,6 +256,30 @@ def test_arrays_without_a_rule_and_patterns_without_an_array_are_refused():
         fnn.partition({"*": fnn.adam()}).update(ONES, (), PARAMS)
 
 
+# --- what decay spares
+
+
+def test_patterns_spare_from_decay_instead_of_names():
+    rule = fnn.weight_decay(0.5, spare=("weight", "*/0/*"))
+    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, PARAMS), rule.init(PARAMS), PARAMS)
+    assert not np.any(updates["weight"]) and not np.any(updates["body"][0]["bias"])
+    np.testing.assert_array_equal(updates["body"][1]["table"], -0.5)
+    everything = fnn.weight_decay(0.5, spare=())
+    updates, _ = everything.update(jax.tree.map(jnp.zeros_like, PARAMS), everything.init(PARAMS), PARAMS)
+    jax.tree.map(lambda u, p: np.testing.assert_array_equal(u, -0.5 * p), updates, PARAMS)
+    assert rule.update is fnn.weight_decay(0.1, spare=["weight", "*/0/*"]).update
+    fitted = run(fnn.chain(fnn.adam(0.1), fnn.weight_decay(0.01, spare=("2/*",))), epochs=2)
+    assert fitted.history["cost"][1] < fitted.history["cost"][0]
+
+
+@pytest.mark.parametrize("patterns", ["*/weight", 3, (1,)])
+def test_what_is_no_pattern_is_refused(patterns):
+    for make, name in ((lambda: fnn.weight_decay(0.1, spare=patterns), "weight_decay: spare"),
+                       (lambda: fnn.muon(matrices=patterns), "muon: matrices")):  # fmt: skip
+        with refused(name, "patterns of paths, such as ('*/bias',)", repr(patterns) if patterns == 3 else ""):
+            make()
+
+
 # --- reduce_on_plateau
 
 
