@@ -23,6 +23,7 @@ from fnn.optimizers.combine import first_of
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
+    check_like,
     check_rule_state,
     for_each_array,
     init_state,
@@ -180,6 +181,7 @@ def muon_update(grads: Any, state: RuleState, params: Any = None) -> tuple[Any, 
 
 def _muon_step(grads: Any, state: RuleState) -> tuple[Any, RuleState]:
     numbers, m, v = state.hyperparameters, state.moments["m"], state.moments["v"]
+    check_like("gradients", m, grads)
 
     def part(tree: Any, of_matrices: bool) -> Any:
         def pick(v: Any, leaf: Any) -> Any:

@@ -110,6 +110,8 @@ def levenberg_marquardt_update(
     _check_given(grads, state, params, value_fn)
     check_full_batch(NAME, full_batch)
     check_untouched(NAME, grads, grad)
+    if not jax.tree.leaves(grads):  # nothing is trained
+        return grads, state._replace(step=state.step + 1)
     g, unravel = _flat(grads)
 
     def moved(step: jax.Array) -> Any:

@@ -155,6 +155,7 @@ def test_the_slope_by_hand_is_that_of_jax_grad(form, outputs, x64):
                 for w in (*prefixes(weights), none, 0 * weights)
             ]
         )(jnp.array(predictions))
+    slopes = jax.tree.map(np.asarray, slopes)
     for by_hand, by_jax in slopes:
         np.testing.assert_allclose(by_hand, by_jax, rtol=1e-11, atol=1e-14)
     assert np.any(slopes[0][0]) and not np.any(slopes[-1][0])

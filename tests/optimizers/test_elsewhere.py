@@ -189,6 +189,7 @@ except ImportError as error:
 OURS = {name: getattr(fnn, name) for name in oracles.MOMENTS} | {
     "sgd": fnn.momentum,  # the form that the tests ask of it
     "adadelta": partial(fnn.adadelta, decay=0.9),  # Optax's ρ
+    "adamw": partial(fnn.adamw, weight_decay=1e-4),  # Optax's λ: a larger one moves the minimum
 }
 
 

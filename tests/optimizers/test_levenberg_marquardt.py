@@ -223,7 +223,7 @@ OBJECTIVES = {
 }
 
 
-@jax.jit(static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def explicit_matrix(objective, params):
     theta, unravel = ravel_pytree(params)
     predictions, back = ravel_pytree(objective.predict(params))
