@@ -36,7 +36,7 @@ def adagrad(
     at `initial`. Duchi et al. 2011, Fig. 1, diagonal. (Optax and Keras: ε_root = 1e-7, ε = 0, initial = 0.1.)
 
     >>> rule = adagrad(0.5)
-    >>> rule.update(jnp.array([2.0, -3.0]), rule.init(jnp.zeros(2)))[0]      # −0.5 · g/|g|
+    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]      # −0.5 · g/|g|
     Array([-0.5,  0.5], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite.
@@ -80,7 +80,7 @@ def rmsprop(
     gradient off s. With `momentum` steps add up, v ← μv + g/(…), θ ← θ − αv. Graves 2013, eq. 38-41.
 
     >>> rule = rmsprop(0.5, decay=0.75)
-    >>> rule.update(jnp.array([2.0]), rule.init(jnp.zeros(1)))[0]       # −0.5 · 2/√(0.25 · 4)
+    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]       # −0.5 · 2/√(0.25 · 4)
     Array([-1.], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, or ρ or μ outside [0, 1).
@@ -152,7 +152,7 @@ def adadelta(learning_rate: ArrayLike = 1.0, decay: ArrayLike = 0.95, eps: Array
     slowly: the first step is about √(ε / (1 − ρ)), whatever the slope. Zeiler 2012, Algorithm 1.
 
     >>> rule = adadelta(decay=0.75, eps=1.0)
-    >>> rule.update(jnp.array([2.0]), rule.init(jnp.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
+    >>> rule.update(jax.numpy.array([2.0]), rule.init(jax.numpy.zeros(1)))[0]      # −1/√(0.25 · 4 + 1) · 2
     Array([-1.4142135], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, ε = 0, or ρ outside [0, 1).
@@ -201,7 +201,7 @@ def adam(
     so the first is α, whatever the slope). Kingma & Ba 2015, Algorithm 1.
 
     >>> rule = adam(0.5)
-    >>> rule.update(jnp.array([2.0, -3.0]), rule.init(jnp.zeros(2)))[0]    # −α · g/|g|
+    >>> rule.update(jax.numpy.array([2.0, -3.0]), rule.init(jax.numpy.zeros(2)))[0]    # −α · g/|g|
     Array([-0.5,  0.5], dtype=float32)
 
     Raises ValueError for a number that is negative or not finite, or a β outside [0, 1).
