@@ -56,6 +56,15 @@ def as_patterns(where: str, patterns: Any) -> tuple[str, ...] | None:
     return tuple(patterns)
 
 
+def first_of(trees: list[Any]) -> Any:
+    """The trees as one: each place from the tree that has it, the others having None there."""
+
+    def pick(*leaves: Any) -> Any:
+        return next((leaf for leaf in leaves if leaf is not None), None)
+
+    return jax.tree.map(pick, *trees, is_leaf=lambda leaf: leaf is None)
+
+
 def shape_and_type(leaf: Any) -> str:
     """What a compiled loop keeps of an array that it carries, for a message."""
     return f"shape {jnp.shape(leaf)} {jnp.result_type(leaf)}"

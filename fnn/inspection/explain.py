@@ -11,11 +11,12 @@ import numpy as np
 from fnn.guard.words import name_of
 from fnn.inspection.formulas import Value, read_aloud, run
 from fnn.inspection.text import formula_of, show_array, show_tree, six_digits
-from fnn.inspection.updates import Given, links_of, optimisation, rule_name
+from fnn.inspection.updates import Given, links_of, optimisation
 from fnn.network.layer import Layer, is_plain
 from fnn.network.parameters import merge, trained
 from fnn.network.walk import parts_inside
 from fnn.optimizers.rule import Optimizer, accepted, apply_updates
+from fnn.optimizers.schedules import rule_name
 from fnn.workflow.arguments import check_compares, check_network, check_optimizer, check_slopes
 from fnn.workflow.backprop import Step, backward_of, cost_and_delta, step_back
 from fnn.workflow.objective import Objective, cost_of, loss

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.guard.words import name_of
 from fnn.inspection.formulas import Value, read_aloud, run
 from fnn.inspection.text import formula_of, show_tree, six_digits
 from fnn.optimizers.combine import chain_update
 from fnn.optimizers.rule import accepted
-from fnn.optimizers.schedules import scheduled_update
+from fnn.optimizers.schedules import rule_inside, rule_name
 
 __all__: list[str] = []
 
@@ -24,17 +23,6 @@ class Given(NamedTuple):
     state: Any
     learns: Any
     extra: dict[str, Any]
-
-
-def rule_name(update: Any) -> str:
-    """What a rule is called: its update's name."""
-    update = _rule_inside(update)
-    return name_of(getattr(update, "func", update)).removesuffix("_update")
-
-
-def _rule_inside(update: Any) -> Any:
-    """Of a rule with schedules the rule itself."""
-    return update.args[0] if getattr(update, "func", None) is scheduled_update else update
 
 
 def links_of(update: Any) -> tuple[Any, ...]:
@@ -55,8 +43,8 @@ def optimisation(update: Any, turn: Given) -> Iterator[str]:
     states = turn.state if getattr(update, "func", None) is chain_update else (turn.state,)
     for place, (link, state) in enumerate(zip(links, states, strict=True)):
         yield ""
-        if link is not _rule_inside(link):  # its numbers are those of the first step, as init leaves them
-            link, state = _rule_inside(link), state.rule
+        if link is not rule_inside(link):  # its numbers are those of the first step, as init leaves them
+            link, state = rule_inside(link), state.rule
         turn = turn._replace(state=state)
         after = link(turn.grads, state, turn.learns, **accepted(link, turn.extra))
         yield from _link(link, turn, after, path, index, "Δ" if place == len(links) - 1 else "g")

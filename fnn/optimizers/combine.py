@@ -8,9 +8,10 @@ import jax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.trees import matches
-from fnn.guard.words import Words, describe, name_of, unexpected
+from fnn.guard.trees import first_of, matches
+from fnn.guard.words import Words, describe, unexpected
 from fnn.optimizers.rule import Optimizer, accepted, check_rule, init_as_partial
+from fnn.optimizers.schedules import rule_name
 from fnn.optimizers.transformations import average_init, clip_init, clip_norm_init, decay_init
 from fnn.optimizers.wrappers import plateau_init
 
@@ -112,14 +113,14 @@ def _check_order(links: tuple[Optimizer, ...]) -> None:
     after = [p for p, init in inits if _is_one_of(init, AFTER)]
     first = (rules or unknown)[:1]
     if first and after and after[0] < first[0]:
-        name, rule = _rule_name(links[after[0]]), _rule_name(links[first[0]])
+        name, rule = rule_name(links[after[0]].update), rule_name(links[first[0]].update)
         raise ValueError(
             f"chain: link {after[0]}, {name}, comes before the rule, link {first[0]}, {rule}. It is made for "
             f"updates, which go downhill: put it after, as in chain({rule}(…), {name}(…)). (A decay in the "
             "gradient is a penalty, and before a rule such as adam its number hardly matters.)"
         )
     if len(rules) > 1:
-        one, other = (f"link {place}, {_rule_name(links[place])}" for place in rules[:2])
+        one, other = (f"link {place}, {rule_name(links[place].update)}" for place in rules[:2])
         raise ValueError(
             f"chain: expected one rule, got {one}, and {other}: a rule turns its gradient downhill, and "
             "the next would turn it uphill again. Keep one of them."
@@ -130,13 +131,6 @@ def _check_order(links: tuple[Optimizer, ...]) -> None:
             f"chain: link {inits[means[0]][0]}, average, comes before link {inits[means[0] + 1][0]}, which "
             "changes the step that it counts. Put it last."
         )
-
-
-def _rule_name(link: Optimizer) -> str:
-    update: Any = link.update
-    while getattr(update, "args", ()) and callable(update.args[0]):  # with schedules, or inside another
-        update = update.args[0]
-    return name_of(getattr(update, "func", update)).removesuffix("_update")
 
 
 def check_has_rule(init: Any) -> None:
@@ -225,15 +219,6 @@ def partition_update(
         change, after[pattern] = update(g, state[pattern], p, **accepted(update, extra))
         moved.append(change)
     return first_of(moved), after
-
-
-def first_of(trees: list[Any]) -> Any:
-    """The trees as one: each place from the tree that has it, the others having None there."""
-
-    def pick(*leaves: Any) -> Any:
-        return next((leaf for leaf in leaves if leaf is not None), None)
-
-    return jax.tree.map(pick, *trees, is_leaf=lambda leaf: leaf is None)
 
 
 def divide(patterns: tuple[str, ...], tree: Any) -> list[Any]:

@@ -17,9 +17,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import BELOW_1
-from fnn.guard.trees import as_patterns, matches, spared_by_name
+from fnn.guard.trees import as_patterns, first_of, matches, spared_by_name
 from fnn.optimizers.adaptive import adam_update
-from fnn.optimizers.combine import first_of
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,

@@ -198,19 +198,10 @@ def make_rule(init: Callable[..., Any], update: Callable[..., Any], numbers: dic
         if getattr(value, "shape", None) != ():
             expected = "a number, or a schedule: a function of the step that gives one"
             got = Words(f"{describe(numbers[name])}, which gives {shapes(value)}")
-            raise ValueError(
-                unexpected(
-                    f"{name_of(getattr(update, 'func', update)).removesuffix('_update')}: {name}",
-                    expected,
-                    got,
-                )
-            )
-    forms = tuple(
-        (name, jax.tree.structure(schedule), _names(schedule)) for name, schedule in schedules.items()
-    )
-    return Optimizer(
-        Partial(_scheduled_init, Partial(init), **(numbers | schedules)), _scheduled(update, forms)
-    )
+            raise ValueError(unexpected(f"{rule_name(update)}: {name}", expected, got))
+    forms = tuple((name, jax.tree.structure(each), _names(each)) for name, each in schedules.items())
+    begin = Partial(_scheduled_init, Partial(init), **(numbers | schedules))
+    return Optimizer(begin, _scheduled(update, forms))
 
 
 def _names(schedule: Partial) -> tuple[str, ...]:
@@ -256,3 +247,14 @@ def scheduled_update(
         numbers[name] = jnp.asarray(schedule(state.rule.step), numbers[name].dtype)
     updates, rule = update(grads, state.rule._replace(hyperparameters=numbers), params)
     return updates, state._replace(rule=rule)
+
+
+def rule_inside(update: Any) -> Any:
+    """Of an update by schedules that of the rule itself."""
+    return update.args[0] if getattr(update, "func", None) is scheduled_update else update
+
+
+def rule_name(update: Any) -> str:
+    """What a rule is called: its update's name."""
+    update = rule_inside(update)
+    return name_of(getattr(update, "func", update)).removesuffix("_update")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from fnn.guard.numbers import ABOVE_0, TO_1
-from fnn.guard.trees import as_patterns, matches, spared_by_name
+from fnn.guard.trees import as_patterns, first_of, matches, spared_by_name
 from fnn.optimizers.rule import (
     Optimizer,
     RuleState,
@@ -217,13 +217,7 @@ def find_average(state: Any) -> Any:
     """The averaged parameters in an optimizer's state, None for those that it does not average; or None."""
     nodes = jax.tree.leaves(state, is_leaf=_is_average)
     means = [node.moments["mean"] for node in nodes if _is_average(node)]
-    if not means:
-        return None
-
-    def first(*each: Any) -> Any:
-        return next((mean for mean in each if mean is not None), None)
-
-    return jax.tree.map(first, *means, is_leaf=lambda leaf: leaf is None)
+    return first_of(means) if means else None
 
 
 def _is_average(node: Any) -> bool:

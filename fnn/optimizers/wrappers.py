@@ -115,8 +115,9 @@ def skip_not_finite(rule: Optimizer) -> Optimizer:
     """A rule that leaves out a step whose gradient or update is not finite: Δ = 0, and its state stays.
 
     For a rare bad batch, which would make all parameters NaN. In `fit` such a batch is left out of the
-    epoch's cost, and moves no statistics; an epoch of nothing else ends the run. `state.skipped` counts. A
-    run that often skips has a fault that this hides: `fit` without it says where.
+    epoch's cost, and moves no statistics; an epoch of nothing else ends the run. `state.skipped` counts.
+    Around `accumulate` it leaves out a batch, inside it the sum of all. A run that often skips has a fault
+    that this hides: `fit` without it says where.
 
     >>> from fnn import gradient_descent
     >>> rule = skip_not_finite(gradient_descent(1.0))

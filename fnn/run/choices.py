@@ -12,6 +12,7 @@ from fnn.guard.numbers import is_key
 from fnn.guard.words import Words, describe, is_array, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
+from fnn.optimizers.schedules import rule_name
 from fnn.workflow.setting import as_partial
 
 __all__: list[str] = []
@@ -94,7 +95,7 @@ def _title(value: Any) -> Any:
         inside = ", ".join(_title(part) for part in value.parts)
         return f"{value.name}({inside})" if inside else value.name
     if hasattr(value, "update"):
-        return name_of(value.update).removesuffix("_update")
+        return rule_name(value.update)
     if callable(value):
         return name_of(getattr(value, "func", value))
     return value if isinstance(value, int | float | str | None) else describe(value)

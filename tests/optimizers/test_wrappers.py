@@ -196,6 +196,21 @@ def test_in_fit_a_bad_batch_is_left_out():
     assert whole.stopped == "not_finite" and len(whole.history["cost"]) == 0
 
 
+def test_around_accumulate_one_batch_is_left_out_and_inside_it_the_whole_sum():
+    around = fnn.skip_not_finite(fnn.accumulate(2, fnn.gradient_descent(1.0)))
+    inside = fnn.accumulate(2, fnn.skip_not_finite(fnn.gradient_descent(1.0)))
+    for rule, expected in ((around, [0, 0, -3, 0]), (inside, [0, 0, 0, -6])):
+        state, found = rule.init(jnp.zeros(1)), []
+        for g in (1.0, np.nan, 5.0, 7.0):
+            update, state = rule.update(jnp.array([g]), state, jnp.zeros(1))
+            found.append(float(update[0]))
+        assert found == expected
+    options = {"key": key(0), "epochs": 2, "batch_size": 8}
+    rule = fnn.skip_not_finite(fnn.accumulate(2, fnn.adam(0.01)))
+    fitted = fnn.fit(exploding(), COST, rule, poisoned(), Y, **options)
+    assert fitted.stopped == "epochs" and int(fitted.state.optimizer.skipped) == 2
+
+
 def test_a_skipped_step_moves_no_statistics():
     normed = fnn.serial(fnn.batch_norm(), fnn.dense(3))
     rule = fnn.skip_not_finite(fnn.adam(0.01))
