@@ -86,8 +86,8 @@ def check_state(state: Any, init: Callable[..., Any]) -> None:
     if differing:
         raise ValueError(
             f"fit: the state belongs to another optimizer: {'; '.join(differing)}. Give the optimizer "
-            "it was made with; or change its number in the state too, in state.optimizer.hyperparameters "
-            "by _replace; or begin anew from its parameters with params=fitted.params."
+            "it was made with; or change its number in the state too, by fnn.set_hyperparameters(state, …); "
+            "or begin anew from its parameters with params=fitted.params."
         )
 
 
