@@ -59,6 +59,7 @@ def searched(rule, x):
     return rule.update(grads, rule.init(x), x, value=value, value_fn=BOWL)[0]
 
 
+SUM = fnn.sum_costs({"a": fnn.softmax_cross_entropy, "b": fnn.mse}, {"b": 0.1})
 PLATEAU = fnn.reduce_on_plateau()
 
 
@@ -135,7 +136,14 @@ ARRAYS = {
     "precision_score": (lambda z: fnn.precision_score(z, IDS), Z, False),
     "recall_score": (lambda z: fnn.recall_score(z, IDS), Z, False),
     "f1_score": (lambda z: fnn.f1_score(z, IDS), Z, False),
-    "macro_f1": (lambda z: fnn.macro_f1(z, IDS), Z, False),
+    "macro_average": (lambda z: fnn.macro_average(fnn.f1_score)(z, IDS), Z, False),
+    "micro_average": (lambda z: fnn.micro_average(fnn.f1_score)(z, IDS), Z, False),
+    "weighted_average": (lambda z: fnn.weighted_average(fnn.f1_score)(z, IDS), Z, False),
+    "ctc": (lambda z: fnn.ctc(z[None], jnp.array([[1, 2, 1, -1]])), Z, True),
+    "sum_costs": (lambda z: SUM({"a": z, "b": z}, {"a": IDS, "b": BINARY}), Z, True),
+    "conformal_quantile": (lambda x: fnn.conformal_quantile(x, 0.8), X, True),
+    "conformal_interval": (lambda x: fnn.conformal_interval(x, X, x, 0.8), 2 * X, True),
+    "conformal_set": (lambda z: fnn.conformal_set(z, IDS, z, 0.8), Z, False),
     "balanced_accuracy": (lambda z: fnn.balanced_accuracy(z, IDS), Z, False),
     "top_k_accuracy": (lambda z: fnn.top_k_accuracy(z, IDS, k=2), Z, False),
     "roc_auc": (lambda z: fnn.roc_auc(z[:, 0], BINARY[:, 1]), Z, False),
@@ -210,6 +218,15 @@ ARRAYS = {
 }
 # What lives on the host (text, files, loops that watch), and what is a value or an error.
 HOST = {
+    "calibration_curve",
+    "cost_threshold",
+    "f1_threshold",
+    "fit_temperature",
+    "precision_recall_curve",
+    "precision_threshold",
+    "recall_threshold",
+    "residuals",
+    "roc_curve",
     "check_gradients",
     "encode",
     "explain",
@@ -290,6 +307,10 @@ def test_rank_promotion_is_never_needed():
             weights = jnp.ones(6)
             fnn.epoch(NETWORK, cost, rule, state, X, y, batch_size=4, sample_weight=weights)
         fnn.confusion_matrix(Z, IDS, jnp.ones(6))
+        fnn.macro_average(fnn.f1_score)(Z, IDS, jnp.ones(6))
+        jax.grad(fnn.ctc)(Z[None], jnp.array([[1, 2]]), jnp.ones((1, 6)))
+        fnn.conformal_interval(X, 2 * X, X, 0.8)
+        fnn.conformal_set(Z, IDS, Z, 0.8)
         fnn.r2_score(Z, BINARY, jnp.ones(6))
         fnn.median_absolute_error(Z, BINARY, jnp.ones(6))
         fnn.top_k_accuracy(Z, IDS, jnp.ones(6), k=2)

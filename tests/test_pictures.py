@@ -28,8 +28,9 @@ LEFT_OUT = {  # of each picture's example
     "small_and_exact": [
         *("Two problems", "Runs", "How many steps for the same cost", "A picture", "What holds"),
     ],
+    "uncertainty": [],
 }
-SLOW = {"schedules"}  # whose runs take long
+SLOW = {"schedules", "uncertainty"}  # whose runs take long
 
 
 def draw(example):

@@ -29,6 +29,7 @@ class Pair(NamedTuple):
     targets: Any
     sample_weight: Any = None
     called: str = "targets"
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Takes(NamedTuple):
@@ -43,7 +44,7 @@ def check_taken(takes: Takes, pair: Pair, options: Mapping[str, Any]) -> None:
     """Refuse options out of their span, and targets that do not go with the predictions."""
     for option, value in options.items():
         check_number(takes.name, option, value, takes.options[option], several=True)
-    takes.check(pair)
+    takes.check(pair._replace(options=options))
 
 
 def check_same_shape(pair: Pair) -> None:

@@ -36,6 +36,7 @@ def rises(edges: Any) -> Any:
 
 
 RISING = Span("0 ≤ {} ≤ 1, rising", lambda n: (n >= 0) & (n <= 1) & rises(n))
+EDGES = np.linspace(0, 1, 16)
 BRIER = Takes("brier_score", check_outcomes)
 CALIBRATION = Takes("calibration_error", check_outcomes, {"edges": RISING})
 PERPLEXITY = Takes("perplexity", check_classes)
@@ -77,18 +78,30 @@ def calibration_error(
     >>> calibration_error(jnp.array([0.0, 0.0, 0.0, 0.0]), jnp.array([1, 0, 0, 0]))    # |½ − ¼|
     Array(0.25, dtype=float32)
     """
-    edges = np.linspace(0, 1, 16) if edges is None else edges
-    probabilities, outcomes = _read(CALIBRATION, logits, targets, sample_weight, edges=edges)
-    confidence = probabilities.max(-1)
-    guess = probabilities.argmax(-1, keepdims=True)
-    gap = confidence - jnp.take_along_axis(outcomes, guess, -1)[..., 0]
-    weight = jnp.ones_like(gap) if sample_weight is None else spread(sample_weight, gap)
-    gap = weight * without_weightless(gap, sample_weight)
-    limits = jnp.asarray(edges, gap.dtype)
-    bins = jnp.searchsorted(limits, confidence.ravel()).clip(1, limits.size - 1) - 1
-    sums = jax.ops.segment_sum(gap.ravel(), bins, num_segments=limits.size - 1)
+    edges = EDGES if edges is None else edges
+    confidence, right, weight = read_confidence(CALIBRATION, logits, targets, sample_weight, edges=edges)
+    gap = (weight * (confidence - right)).ravel()
+    sums = jax.ops.segment_sum(gap, bin_of(confidence.ravel(), edges), num_segments=np.size(edges) - 1)
     total = weight.sum()
     return abs(sums).sum() / jnp.where(total == 0, 1, total)
+
+
+def read_confidence(
+    takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The probability of the likeliest class, whether it is the true one, and the weight, of each row."""
+    probabilities, outcomes = _read(takes, logits, targets, sample_weight, **options)
+    guess = probabilities.argmax(-1, keepdims=True)
+    right = jnp.take_along_axis(outcomes, guess, -1)[..., 0]
+    weight = jnp.ones_like(right) if sample_weight is None else spread(sample_weight, right)
+    confidence = without_weightless(probabilities.max(-1), sample_weight)
+    return confidence, without_weightless(right, sample_weight), weight
+
+
+def bin_of(confidence: ArrayLike, edges: ArrayLike) -> jax.Array:
+    """The number of the bin (lower, upper] of each; 0 belongs to the first."""
+    limits = jnp.asarray(edges, jnp.result_type(confidence))
+    return jnp.searchsorted(limits, jnp.asarray(confidence)).clip(1, limits.size - 1) - 1
 
 
 def perplexity(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
@@ -106,15 +119,23 @@ def perplexity(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike |
     return jnp.exp(softmax_cross_entropy(z, y, sample_weight))
 
 
+def read_logits(
+    takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Logits and outcomes, (…, K), or (…, 1) of a yes; NaN where a traced row turns out to be none."""
+    z, y = read_pair(takes, logits, targets, sample_weight, **options)
+    if is_yes_or_no(z.shape, y.shape):
+        return z[..., None], y.astype(z.dtype)[..., None]
+    rows = jax.nn.one_hot(y, z.shape[-1], dtype=z.dtype) if y.ndim < z.ndim else y.astype(z.dtype)
+    return z, nan_if_not_probabilities(rows)
+
+
 def _read(
     takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
 ) -> tuple[jax.Array, jax.Array]:
-    """Probabilities and outcomes, (…, K), or (…, 1) of a yes; NaN where a traced row turns out to be none."""
-    z, y = read_pair(takes, logits, targets, sample_weight, **options)
-    if is_yes_or_no(z.shape, y.shape):
-        return jax.nn.sigmoid(z)[..., None], y.astype(z.dtype)[..., None]
-    rows = jax.nn.one_hot(y, z.shape[-1], dtype=z.dtype) if y.ndim < z.ndim else y.astype(z.dtype)
-    return jax.nn.softmax(z), nan_if_not_probabilities(rows)
+    """Probabilities and outcomes, (…, K), or (…, 1) of a yes."""
+    z, outcomes = read_logits(takes, logits, targets, sample_weight, **options)
+    return (jax.nn.sigmoid if z.shape[-1] == 1 else jax.nn.softmax)(z), outcomes
 
 
 TARGETS: dict[Any, Takes] = {

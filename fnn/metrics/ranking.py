@@ -34,7 +34,7 @@ def roc_auc(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | No
 
     ½ is chance. NaN where all rows are of one class, or a score is NaN. Any scores will do; logits tie less
     than probabilities. Raises ValueError for predictions of several outputs, and what `accuracy` refuses.
-    Hanley & McNeil 1982, §III.
+    Hanley & McNeil 1982.
 
     >>> roc_auc(jnp.array([0.1, 0.4, 0.3, 0.8]), jnp.array([0, 0, 1, 1]))          # 3 of 4 pairs
     Array(0.75, dtype=float32)

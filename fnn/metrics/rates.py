@@ -1,5 +1,6 @@
 """Metrics for classes that are not of one size: how much of a class is found, and how much of it is right."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from fnn.losses.mean import read_pair, weighted_mean, without_weightless
 from fnn.losses.targets import Takes, check_classes, check_decision, is_yes_or_no, nan_if_not_probabilities
 from fnn.metrics.classification import count_pairs, read_classes
 
-__all__ = ["balanced_accuracy", "f1_score", "macro_f1", "precision_score", "recall_score", "top_k_accuracy"]
+__all__ = ["balanced_accuracy", "f1_score", "precision_score", "recall_score", "top_k_accuracy"]
 
 
 SHARE = Span("0 ≤ {} ≤ 1, or nan", lambda n: (n >= 0) & (n <= 1) | (n != n))
@@ -21,7 +22,7 @@ PRECISION, RECALL, F1 = (
     Takes(name, check_decision, {"zero_division": SHARE})
     for name in ("precision_score", "recall_score", "f1_score")
 )
-MACRO_F1, BALANCED = (Takes(name, check_decision) for name in ("macro_f1", "balanced_accuracy"))
+BALANCED = Takes("balanced_accuracy", check_decision)
 TOP_K = Takes("top_k_accuracy", check_classes, {"k": COUNT})
 
 
@@ -36,14 +37,14 @@ def precision_score(
         #{ŷ = k, y = k} / #{ŷ = k}        one number (of the yes) for yes-or-no targets, else (K,)
 
     `zero_division` stands where nothing was taken for the class. Logits and targets as in `accuracy`; a row
-    with a NaN makes it NaN. The mean over classes is the macro average; the micro average is the accuracy.
+    with a NaN makes it NaN. One number for all classes: `macro_average`, `weighted_average`.
     Raises ValueError for what `accuracy` refuses. van Rijsbergen 1979, ch. 7.
 
     >>> precision_score(jnp.array([1.0, 2.0, -1.0, -1.0]), jnp.array([1, 0, 1, 1]))    # 1 of 2
     Array(0.5, dtype=float32)
     """
-    hit, _, taken = _counts(PRECISION, logits, targets, sample_weight, zero_division)
-    return _ratio(hit, taken, zero_division)
+    counts = _counts(PRECISION, logits, targets, sample_weight, zero_division)
+    return ratio(*PARTS[precision_score](*counts), zero_division)
 
 
 def recall_score(
@@ -62,8 +63,8 @@ def recall_score(
     >>> recall_score(jnp.array([1.0, 2.0, -1.0, -1.0]), jnp.array([1, 0, 1, 0]))       # 1 of 2
     Array(0.5, dtype=float32)
     """
-    hit, true, _ = _counts(RECALL, logits, targets, sample_weight, zero_division)
-    return _ratio(hit, true, zero_division)
+    counts = _counts(RECALL, logits, targets, sample_weight, zero_division)
+    return ratio(*PARTS[recall_score](*counts), zero_division)
 
 
 def f1_score(
@@ -82,24 +83,15 @@ def f1_score(
     >>> f1_score(jnp.array([1.0, 2.0, -1.0, -1.0]), jnp.array([1, 0, 1, 0]))           # 2 · 1 / (2 + 2)
     Array(0.5, dtype=float32)
     """
-    hit, true, taken = _counts(F1, logits, targets, sample_weight, zero_division)
-    return _ratio(2 * hit, true + taken, zero_division)
+    counts = _counts(F1, logits, targets, sample_weight, zero_division)
+    return ratio(*PARTS[f1_score](*counts), zero_division)
 
 
-def macro_f1(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None) -> jax.Array:
-    """The mean of the classes' F1, each class counted alike.
-
-        mean over k of 2 · #{ŷ = k, y = k} / (#{ŷ = k} + #{y = k})
-
-    A class that no row is of or taken for is left out. Of yes-or-no targets both answers are classes.
-    Takes and refuses what `accuracy` does. Opitz & Burst 2019, eq. 2.
-
-    >>> macro_f1(jnp.array([1.0, 1.0, 1.0, -1.0]), jnp.array([1, 0, 0, 0]))            # (½ + ½) / 2
-    Array(0.5, dtype=float32)
-    """
-    hit, true, taken = _margins(_confusion(MACRO_F1, logits, targets, sample_weight))
-    present = true + taken
-    return weighted_mean(_ratio(2 * hit, present, 0), present != 0)
+PARTS: dict[Any, Callable[..., tuple[jax.Array, jax.Array]]] = {  # of what is right, true and taken
+    precision_score: lambda hit, true, taken: (hit, taken),
+    recall_score: lambda hit, true, taken: (hit, true),
+    f1_score: lambda hit, true, taken: (2 * hit, true + taken),
+}
 
 
 def balanced_accuracy(
@@ -115,8 +107,8 @@ def balanced_accuracy(
     >>> balanced_accuracy(jnp.array([-1.0, -1.0, -1.0, -1.0]), jnp.array([0, 0, 0, 1]))    # (1 + 0) / 2
     Array(0.5, dtype=float32)
     """
-    hit, true, _ = _margins(_confusion(BALANCED, logits, targets, sample_weight))
-    return weighted_mean(_ratio(hit, true, 0), true != 0)
+    hit, true, _ = count_classes(BALANCED, logits, targets, sample_weight)
+    return weighted_mean(ratio(hit, true, 0), true != 0)
 
 
 def top_k_accuracy(
@@ -147,28 +139,26 @@ def _counts(
     takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, zero_division: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The weight of what is right, true and taken: of the yes, or of each class."""
-    margins = _margins(_confusion(takes, logits, targets, sample_weight, zero_division=zero_division))
+    counts = count_classes(takes, logits, targets, sample_weight, zero_division=zero_division)
     if is_yes_or_no(np.shape(logits), np.shape(targets)):
-        hit, true, taken = (each[1] for each in margins)
+        hit, true, taken = (each[1] for each in counts)
         return hit, true, taken
-    return margins
+    return counts
 
 
-def _margins(confusion: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-
-
-def _confusion(
+def count_classes(
     takes: Takes, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None, **options: Any
-) -> jax.Array:
-    """The confusion matrix in floats, NaN if a row with weight has no class."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The weight of what is right, true and taken for each class, (K,); NaN if a row has no class."""
     guess, truth, classes = read_classes(takes, logits, targets, sample_weight, **options)
     unknown = (guess < 0) | (truth < 0) | (truth >= classes)
     counts = count_pairs(guess, truth, classes, sample_weight).astype(jnp.result_type(float))
-    return jnp.where(without_weightless(unknown, sample_weight).any(), jnp.nan, counts)
+    counts = jnp.where(without_weightless(unknown, sample_weight).any(), jnp.nan, counts)
+    return counts.diagonal(), counts.sum(1), counts.sum(0)
 
 
-def _ratio(part: jax.Array, whole: jax.Array, zero_division: ArrayLike) -> jax.Array:
+def ratio(part: jax.Array, whole: jax.Array, zero_division: ArrayLike) -> jax.Array:
+    """part / whole, and `zero_division` for 0/0."""
     empty = whole == 0
     return jnp.where(empty, zero_division, part / jnp.where(empty, 1, whole))
 
@@ -177,7 +167,6 @@ TARGETS: dict[Any, Takes] = {
     precision_score: PRECISION,
     recall_score: RECALL,
     f1_score: F1,
-    macro_f1: MACRO_F1,
     balanced_accuracy: BALANCED,
     top_k_accuracy: TOP_K,
 }

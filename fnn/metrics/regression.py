@@ -57,7 +57,7 @@ def median_absolute_error(
     """The error that half the rows stay below: median |y − ŷ|, in units of y, averaged over outputs.
 
     So few wild rows do not move it. With weights it is the number with half the weight on each side, the mean
-    of two where both have it. A NaN makes it NaN. Hampel 1974, §5. Raises ValueError for shapes that differ.
+    of two where both have it. A NaN makes it NaN. Hampel 1974. Raises ValueError for shapes that differ.
 
     >>> median_absolute_error(jnp.array([1.0, 2.0, 3.0, 9.0]), jnp.zeros(4))        # (2 + 3) / 2
     Array(2.5, dtype=float32)

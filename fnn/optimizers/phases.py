@@ -131,7 +131,7 @@ def warmup_stable_decay(
                    end + (value − end) · (steps − t) / decay          steps − decay ≤ t ≤ steps
 
     It is value/(warmup + 1) at the first step, and `end` from step `steps` on. Warm-up and decay may be 0
-    steps long. Zhai et al. 2022, section 3.5; Hu et al. 2024, section 4.2, whose decay is exponential. With
+    steps long. Zhai et al. 2022, section 3.5; Hu et al. 2024, 4.2 (their own decay, 6.2: exponential). With
     another way down it is warmup(warmup, join(value, {steps − warmup − decay: …})).
 
     >>> rate = warmup_stable_decay(1.0, steps=8, warmup=3, decay=2)

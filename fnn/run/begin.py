@@ -30,7 +30,7 @@ def begin(
     if state is None:
         key, params = given  # the key as it is: a copy would hide from JAX that it was used before
         state = _compiled_start(first_batch(setting), jax.device_put(setting.init), key, on_device(params))
-    names = ["cost"]
+    names = setting.costs
     if setting.validation is not None:
         state = with_best(state)
         names += [f"validation_{name}" for name in ("cost", *metrics)]

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.guard.functions import as_partial
 from fnn.guard.numbers import is_key
 from fnn.guard.words import Words, describe, is_array, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
 from fnn.optimizers.schedules import rule_name
-from fnn.workflow.setting import as_partial
 
 __all__: list[str] = []
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.functions import as_partial
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
 from fnn.optimizers.rule import Optimizer
@@ -24,7 +25,7 @@ from fnn.run.rehearsal import rehearse
 from fnn.saving.fingerprint import fingerprint
 from fnn.saving.folder import Folder, check_folder, check_total, keep, lock_folder, read_newest
 from fnn.workflow.epochs import many_epochs
-from fnn.workflow.setting import Setting, as_partial, make_setting, read_all_rows
+from fnn.workflow.setting import Setting, make_setting, read_all_rows
 from fnn.workflow.state import Fitted, State
 
 __all__ = ["fit"]
@@ -58,7 +59,8 @@ def fit(
 
     `validation` is (x, y) or (x, y, sample_weight), never trained on. After each epoch its cost and the
     `metrics` are computed; those that JAX cannot compile, such as scikit-learn's, on the host. The parameters
-    with the lowest validation cost are returned; `patience` epochs without a lower one end the run.
+    with the lowest validation cost are returned; `patience` epochs without a lower one end the run. With a
+    penalty, the history has the cost without it too, as `cost_without_penalty`.
     `on_epoch(report)` is called after each epoch; returning true ends the run. `params` are parameters to
     begin from. `state` is a run to continue for `epochs` more. With `checkpoint`, a folder, the run is saved
     after each `every` epochs (1). `epochs` is then the total, and the same call continues a run that was

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from fnn.guard.arrays import shape_struct
+from fnn.guard.functions import as_partial
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
 from fnn.workflow.evaluation import forward_in_blocks, on_host
 from fnn.workflow.objective import cost_of
-from fnn.workflow.setting import as_partial, on_device
+from fnn.workflow.setting import on_device
 from fnn.workflow.shapes import ROWS, outputs_for, shaped
 from fnn.workflow.state import State, average_params
 

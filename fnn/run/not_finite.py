@@ -98,7 +98,7 @@ def _before_the_first_bad_step(setting: Setting, state: State) -> tuple[jax.Arra
     def turn(carry: tuple[Any, Any, State]) -> tuple[Any, Any, State]:
         place, _, before = carry
         made = one_turn(setting, before, *batches.batch(place, batches.size))
-        is_finite = jnp.isfinite(made.cost) & stays_finite(before, made.state)
+        is_finite = jnp.isfinite(made.costs["cost"]) & stays_finite(before, made.state)
         moved, stayed = ((state.params, state.optimizer) for state in (made.state, before))
         params, memory = jax.tree.map(lambda a, b: jnp.where(is_finite, a, b), moved, stayed)
         return place + is_finite, is_finite, before._replace(params=params, optimizer=memory)

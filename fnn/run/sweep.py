@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.functions import as_partial
 from fnn.guard.numbers import check_key, check_whole
 from fnn.guard.warn import warn_user
 from fnn.guard.words import name_of
@@ -24,7 +25,7 @@ from fnn.run.group import Job, Result, make_jobs, run_job
 from fnn.run.rehearsal import rehearse
 from fnn.workflow.arguments import check_validation
 from fnn.workflow.batches import are_copied
-from fnn.workflow.setting import Setting, as_partial, make_setting
+from fnn.workflow.setting import Setting, make_setting
 from fnn.workflow.shapes import abstract
 from fnn.workflow.state import Fitted, State, average_params
 

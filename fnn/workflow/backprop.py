@@ -12,16 +12,17 @@ import numpy as np
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from fnn.guard.functions import as_partial
 from fnn.guard.trees import check_same
 from fnn.layers.units import derivative_of
-from fnn.losses.costs import SLOPES
+from fnn.losses.several import slope_of
 from fnn.network.layer import Layer, plain_function
 from fnn.network.parameters import trained
 from fnn.network.programs import compile_recent
 from fnn.workflow.arguments import check_compares, check_network, check_slopes
 from fnn.workflow.objective import cost_of, real_number
 from fnn.workflow.rows import check_targets_of
-from fnn.workflow.setting import as_partial, on_device
+from fnn.workflow.setting import on_device
 
 __all__ = ["Backprop", "backprop"]
 
@@ -103,15 +104,12 @@ def cost_and_delta(
 ) -> tuple[Any, Any, bool]:
     """The cost, its derivative with respect to the predictions, and whether that is written by hand."""
     value = real_number("cost", cost_of(cost, predictions, y, sample_weight))
-    rule, bound_by_place = SLOPES.get(getattr(cost, "func", cost)), getattr(cost, "args", None)
-    if rule is None or bound_by_place:
-        slope = jax.grad(lambda p: cost_of(cost, p, y, sample_weight))
-        return value, slope(predictions), False
-    options = dict(getattr(cost, "keywords", {}))
-    if sample_weight is not None:
-        options["sample_weight"] = sample_weight
+    rule = slope_of(cost)
+    if rule is None:
+        return value, jax.grad(lambda p: cost_of(cost, p, y, sample_weight))(predictions), False
+    options = {} if sample_weight is None else {"sample_weight": sample_weight}
     delta = rule(predictions, y, **options)  # (1)  δ ← ∂c/∂ŷ
-    return value, delta.astype(predictions.dtype), True
+    return value, _cast_like(predictions, delta), True
 
 
 class Step(NamedTuple):

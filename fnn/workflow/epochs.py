@@ -105,9 +105,9 @@ def many_epochs(
 
     def turn(carry: tuple[Any, Any, State, Any]) -> tuple[Any, Any, State, Any]:
         done, _, before, history = carry
-        state, value = one_epoch(setting, before)
+        state, costs = one_epoch(setting, before)
         sound = still_finite(statistics(before.params), statistics(state.params))
-        row = {"cost": value, **changing_numbers(state.optimizer), **measure(setting, average_params(state))}
+        row = costs | changing_numbers(state.optimizer) | measure(setting, average_params(state))
         if state.best is not None and setting.validation is not None:
             candidate = Best(average_params(state), row["validation_cost"], state.epoch)
             state = state._replace(best=lower_of(state.best, candidate))
@@ -115,7 +115,7 @@ def many_epochs(
         return done + 1, sound, state, history
 
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
-    row = {"cost": number, **jax.eval_shape(changing_numbers, state.optimizer)}
+    row = dict.fromkeys(setting.costs, number) | jax.eval_shape(changing_numbers, state.optimizer)
     row |= jax.eval_shape(measure, setting, state.params)
     history = jax.tree.map(lambda r: jnp.zeros((rows, *r.shape), r.dtype), row)
     if rows:

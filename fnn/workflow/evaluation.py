@@ -13,13 +13,13 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_arrays, as_exact, as_rows, is_coarse, row_count
+from fnn.guard.functions import call_in_order
 from fnn.guard.numbers import check_finite, check_whole
 from fnn.guard.trees import check_params
 from fnn.guard.words import Words, describe, name_of, shapes, unexpected
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
 from fnn.workflow.arguments import check_metrics, check_network, check_takes_weight
-from fnn.workflow.objective import call_in_order
 from fnn.workflow.rows import check_shapes, check_targets, check_weights, refuse_ids
 from fnn.workflow.setting import on_device
 from fnn.workflow.shapes import check_one_a_row, rows_for

@@ -1,7 +1,6 @@
 """The quantity that is lowered: predictions and targets → one real number, as a function of parameters."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from fnn.guard.functions import call_in_order
 from fnn.guard.words import Words, name_of, unexpected
 from fnn.network.layer import Layer
 from fnn.network.parameters import merge, trained
@@ -36,14 +36,15 @@ class Objective(NamedTuple):
 
     def __call__(self, params: chex.ArrayTree) -> jax.Array:
         """The cost at these trained parameters, a real number."""
-        return self.total(params, self.predict(params))
+        return self.costs(params, self.predict(params))["cost"]
 
-    def total(self, params: chex.ArrayTree, predictions: chex.ArrayTree) -> jax.Array:
-        """The cost of predictions made with these parameters, and the penalty on them."""
+    def costs(self, params: chex.ArrayTree, predictions: chex.ArrayTree) -> dict[str, jax.Array]:
+        """The cost of predictions made with these parameters; with a penalty on them, without it too."""
         cost = real_number("cost", self.cost(predictions))
         if self.penalty is None:
-            return cost
-        return cost + real_number("penalty", self.penalty(params))
+            return {"cost": cost}
+        penalty = real_number("penalty", self.penalty(params))
+        return {"cost": cost + penalty, "cost_without_penalty": cost}
 
 
 def real_number(name: str, value: Any) -> jax.Array:
@@ -94,30 +95,3 @@ def cost_of(cost: Function, predictions: Any, y: Any, sample_weight: Any) -> Any
         return call_in_order(cost, predictions, y)
     check_takes_weight(f"the cost or metric {name_of(cost)}", cost)
     return call_in_order(cost, predictions, y, sample_weight=sample_weight)
-
-
-def call_in_order(function: Function, predictions: Any, targets: Any, **options: Any) -> Any:
-    """A cost or metric of predictions and targets, in the order that the names of its parameters say.
-
-    scikit-learn and Keras write (y_true, y_pred). Names that say nothing are (predictions, targets).
-
-    >>> call_in_order(lambda y_true, y_pred: y_pred - y_true, 5, 3), call_in_order(lambda a, b: a - b, 5, 3)
-    (2, 2)
-    """
-    try:
-        first, second = [name.lower() for name in inspect.signature(function).parameters][:2]
-    except (TypeError, ValueError):  # some functions of C have no signature, and f(*pair) has one name
-        return function(predictions, targets, **options)
-    is_target_first = first in TARGET_NAMES and second not in TARGET_NAMES
-    if is_target_first or (second in PREDICTION_NAMES and first not in PREDICTION_NAMES):
-        return function(targets, predictions, **options)
-    return function(predictions, targets, **options)
-
-
-TARGET_NAMES = {
-    *("y", "t", "y_true", "target", "targets", "label", "labels", "truth", "actual", "expected", "observed"),
-}
-PREDICTION_NAMES = {
-    *("y_pred", "y_hat", "yhat", "y_score", "y_prob", "y_proba", "pred", "preds", "predicted", "prediction"),
-    *("predictions", "logit", "logits", "input", "inputs", "output", "outputs", "probabilities", "scores"),
-}

@@ -12,9 +12,10 @@ from fnn.guard.numbers import check_finite, is_traced, refuse
 from fnn.guard.trees import check_same, places
 from fnn.guard.words import place_of
 from fnn.losses import costs
+from fnn.losses.several import check_outputs, costs_by_output
 from fnn.losses.targets import Pair, Takes, check_taken
+from fnn.metrics import averages, multilabel, probability, ranking, rates
 from fnn.metrics import classification as metrics_for_classes
-from fnn.metrics import multilabel, probability, ranking, rates
 from fnn.metrics import regression as metrics_for_numbers
 from fnn.network.layer import Layer
 from fnn.network.programs import compile_recent
@@ -37,9 +38,11 @@ __all__: list[str] = []
 def check_targets_of(network: Layer, cost: Any, x: Any, y: Any, weight: Any, name: str = "y") -> None:
     """Refuse targets that the cost does not take from this network, before anything is compiled."""
     outputs = outputs_for(network, x)
-    if getattr(outputs, "shape", ())[:1] == (ROWS,):  # else the network or the cost refuses them
+    shapes = [leaf.shape for leaf in jax.tree.leaves(outputs)]
+    if shapes and all(shape[:1] == (ROWS,) for shape in shapes):  # else the network or the cost refuses them
         n = jax.tree.leaves(x)[0].shape[0]
-        check_targets(cost, jax.ShapeDtypeStruct((n, *outputs.shape[1:]), outputs.dtype), y, weight, name)
+        outputs = jax.tree.map(lambda z: jax.ShapeDtypeStruct((n, *z.shape[1:]), z.dtype), outputs)
+        check_targets(cost, outputs, y, weight, name)
 
 
 WEIGHTS = "A row of weight 0 is left out; weights of classes are an option of the cost, class_weight."
@@ -59,6 +62,7 @@ METRICS: dict[Any, Takes] = {
     **probability.TARGETS,
     **ranking.TARGETS,
     **rates.TARGETS,
+    **averages.TARGETS,
 }
 TARGETS: dict[Any, Takes] = {
     **costs.TARGETS,
@@ -73,6 +77,10 @@ def check_targets(
 
     Predictions may be shapes. Numbers that are traced, and those without weight, are not looked at.
     """
+    if outputs := costs_by_output(function):
+        check_outputs(outputs, predictions, targets)
+    for output, cost in outputs.items():
+        check_targets(cost, predictions[output], targets[output], sample_weight, f"{name}[{output!r}]")
     inner = getattr(function, "func", function)
     takes = TARGETS.get(inner) if isinstance(inner, FunctionType) else None
     if takes is None or not (hasattr(predictions, "shape") and hasattr(targets, "shape")):

@@ -13,8 +13,8 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_arrays, as_rows, row_count
+from fnn.guard.functions import as_partial
 from fnn.guard.numbers import check_finite
-from fnn.guard.words import describe
 from fnn.network.layer import Layer
 from fnn.optimizers.rule import Optimizer
 from fnn.workflow.rows import WEIGHTS, check_ids, check_targets_of, check_weights
@@ -51,22 +51,10 @@ class Setting:
     validation: tuple[Any, ...] | None = None
     init: Partial | None = None  # of the rule: only a run that begins needs it
 
-
-def as_partial(function: Callable[..., Any]) -> Partial:
-    """The function with its numbers as leaves, so that another number compiles nothing.
-
-    >>> jax.tree.leaves(as_partial(functools.partial(round, ndigits=2)))
-    [2]
-    """
-    if not isinstance(function, functools.partial):
-        return Partial(function)
-    for path, leaf in jax.tree_util.tree_leaves_with_path((function.args, function.keywords)):
-        if isinstance(leaf, str) or callable(leaf):
-            raise TypeError(
-                f"the option {jax.tree_util.keystr(path[1:])} of {function.func.__name__} expected a number "
-                f"or an array, got {describe(leaf)}. Write a function of your own for anything else."
-            )
-    return Partial(function.func, *function.args, **function.keywords)
+    @property
+    def costs(self) -> list[str]:
+        """What a step lowers, as the history names it; with a penalty the cost without it, too."""
+        return ["cost"] if self.penalty is None else ["cost", "cost_without_penalty"]
 
 
 def make_setting(

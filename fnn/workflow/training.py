@@ -69,13 +69,13 @@ def _step(
     setting: Setting, state: State, batch: tuple[Any, ...], key: chex.PRNGKey
 ) -> tuple[State, jax.Array]:
     turn = one_turn(setting, state, batch, key)
-    return turn.state, turn.cost
+    return turn.state, turn.costs["cost"]
 
 
 class Turn(NamedTuple):
-    """What one step computes on its way; `weight` is what its cost counts in an epoch's mean."""
+    """What one step computes on its way; `weight` is what its costs count in an epoch's mean."""
 
-    cost: jax.Array
+    costs: dict[str, jax.Array]
     weight: jax.Array
     grads: chex.ArrayTree
     updates: chex.ArrayTree
@@ -97,31 +97,32 @@ def one_turn(
         setting.penalty,
     )
 
-    def forward(learns: chex.ArrayTree) -> tuple[jax.Array, chex.ArrayTree]:
+    def forward(learns: chex.ArrayTree) -> tuple[jax.Array, tuple[dict[str, jax.Array], chex.ArrayTree]]:
         predictions, moved = setting.network.forward_train(merge(learns, state.params), x, key)
         check_one_a_row(predictions, x)
-        return objective.total(learns, predictions), moved
+        costs = objective.costs(learns, predictions)
+        return costs["cost"], (costs, moved)
 
     learns = trained(state.params)
-    (value, moved), grads = jax.value_and_grad(forward, has_aux=True)(learns)
+    (value, (costs, moved)), grads = jax.value_and_grad(forward, has_aux=True)(learns)
     weight = jnp.float32(len(jax.tree.leaves(x)[0])) if sample_weight is None else jnp.sum(sample_weight)
     extra = {"value": value, "grad": grads, "value_fn": objective, "weight": weight}
     extra = accepted(setting.update, extra | {"full_batch": is_full_batch})
     updates, memory = setting.update(grads, state.optimizer, learns, **extra)
     params = merge(apply_updates(learns, updates), moved)  # of what moved, only the untrained part
-    turn = Turn(value, weight, grads, updates, state._replace(params=params, optimizer=memory))
+    turn = Turn(costs, weight, grads, updates, state._replace(params=params, optimizer=memory))
     return _without_skipped(state, turn)
 
 
 def _without_skipped(before: State, turn: Turn) -> Turn:
-    """The step; where the rule skipped it, its cost counts nothing and no statistics move."""
+    """The step; where the rule skipped it, its costs count nothing and no statistics move."""
     counts = count_skipped(before.optimizer), count_skipped(turn.state.optimizer)
     if counts[0] is None:
         return turn
     skipped = counts[0] != counts[1]
     stayed = jax.tree.map(lambda old, new: jnp.where(skipped, old, new), before.params, turn.state.params)
-    cost, weight = jnp.where(skipped, 0, turn.cost), jnp.where(skipped, 0, turn.weight)
-    return turn._replace(cost=cost, weight=weight, state=turn.state._replace(params=stayed))
+    costs, weight = jax.tree.map(lambda number: jnp.where(skipped, 0, number), (turn.costs, turn.weight))
+    return turn._replace(costs=costs, weight=weight, state=turn.state._replace(params=stayed))
 
 
 def epoch(
@@ -152,31 +153,33 @@ def epoch(
     x, y, sample_weight = read_rows(state, x=x, y=y, sample_weight=sample_weight)
     check_targets_of(network, cost, x, y, sample_weight)
     rest: Any = {"batch_size": int(batch_size), "x": x, "y": y, "sample_weight": sample_weight}
-    return _epoch(make_setting(network, cost, optimizer, penalty, **rest), state)
+    state, costs = _epoch(make_setting(network, cost, optimizer, penalty, **rest), state)
+    return state, costs["cost"]
 
 
-def one_epoch(setting: Setting, state: State) -> tuple[State, jax.Array]:
-    """The fold of one turn over the epoch's batches, and the mean of its costs."""
+def one_epoch(setting: Setting, state: State) -> tuple[State, dict[str, jax.Array]]:
+    """The fold of one turn over the epoch's batches, and the means of its costs, with and without penalty."""
     data = setting.x, setting.y, setting.sample_weight
     batches = make_batches(state, data, setting.batch_size)
 
     is_full_batch = batches.whole == 1 and not batches.left
 
-    def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[jax.Array, jax.Array]]:
+    def turn(state: State, place: ArrayLike, size: int) -> tuple[State, tuple[Any, jax.Array]]:
         done = one_turn(setting, state, *batches.batch(place, size), is_full_batch)
-        return done.state, (done.cost, done.weight)
+        return done.state, (done.costs, done.weight)
 
-    state, (values, weights) = jax.lax.scan(
+    state, (costs, weights) = jax.lax.scan(
         lambda state, place: turn(state, place, batches.size), state, jnp.arange(batches.whole)
     )
     if batches.left:
-        state, (value, weight) = turn(state, batches.whole, batches.left)
-        values, weights = jnp.append(values, value), jnp.append(weights, weight)
+        state, last = turn(state, batches.whole, batches.left)
+        costs, weights = jax.tree.map(jnp.append, (costs, weights), last)
     total = weights.sum()
-    mean = (values * (weights / jnp.where(total == 0, 1, total))).sum()  # shares: a sum may overflow
+    shares = weights / jnp.where(total == 0, 1, total)  # first: a sum may overflow
+    means = jax.tree.map(lambda values: (values * shares).sum(), costs)
     if count_skipped(state.optimizer) is not None:
-        mean = jnp.where(total == 0, jnp.nan, mean)
-    return state._replace(epoch=state.epoch + 1), mean
+        means = jax.tree.map(lambda mean: jnp.where(total == 0, jnp.nan, mean), means)
+    return state._replace(epoch=state.epoch + 1), means
 
 
 _epoch = compile_recent()(one_epoch)

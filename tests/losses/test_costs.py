@@ -177,7 +177,7 @@ def test_backward_propagation_begins_with_the_slope_by_hand(form):
 def test_every_cost_has_a_slope_and_says_what_it_takes():
     costs = {getattr(fnn, oracle.__name__) for oracle, *_ in FORMS.values()}
     assert set(SLOPES) == set(TARGETS) == costs | {
-        fnn.mse, fnn.rmse, fnn.mae, fnn.huber, fnn.binary_cross_entropy, fnn.softmax_cross_entropy,
+        fnn.mse, fnn.rmse, fnn.mae, fnn.huber, fnn.binary_cross_entropy, fnn.softmax_cross_entropy, fnn.ctc,
     }  # fmt: skip
     assert all(takes.name == cost.__name__ for cost, takes in TARGETS.items())
 

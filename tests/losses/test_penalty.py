@@ -1,5 +1,7 @@
 """Penalties: their formulas, whom they spare, and that their numbers are leaves."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,3 +123,49 @@ WRONG = {
 
 
 test_a_mistake_is_refused_and_its_message_teaches = each_is_refused(WRONG)
+
+
+def test_the_history_shows_the_cost_without_and_with_the_penalty(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    y, penalty = x[:, :1] - x[:, 1:2], fnn.l2(0.5)
+    options = {"batch_size": 20, "key": jax.random.key(0), "validation": (x, y), "penalty": penalty}
+    run = fnn.fit(fnn.dense(1), fnn.mse, fnn.gradient_descent(0.1), x, y, epochs=3, **options)
+    params = fnn.start(fnn.dense(1), fnn.gradient_descent(0.1), x, key=jax.random.key(0)).params
+    both = fnn.loss(fnn.dense(1), fnn.mse, penalty)
+    for epoch in range(3):  # on the full batch an epoch's cost is that of the parameters before it
+        expected = {
+            "cost": both(params, x, y),
+            "cost_without_penalty": fnn.loss(fnn.dense(1), fnn.mse)(params, x, y),
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(run.history[name][epoch], value, rtol=1e-5)
+        grads = jax.grad(both)(params, x, y)
+        params = jax.tree.map(lambda theta, g: theta - 0.1 * g, params, grads)
+    np.testing.assert_allclose(
+        run.history["validation_cost"][2], fnn.loss(fnn.dense(1), fnn.mse)(params, x, y), rtol=1e-5
+    )
+
+
+def test_batches_weights_and_a_resumed_run_keep_both_costs(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    y, weights = x[:, :1], np.arange(20.0)
+
+    def run(epochs, penalty, **options):
+        return fnn.fit(
+            fnn.dense(1), fnn.mse, fnn.adam(), x, y, epochs=epochs, batch_size=8, sample_weight=weights,
+            key=jax.random.key(0), penalty=penalty, **options,
+        )  # fmt: skip
+
+    constant = functools.partial(_constant, number=2.0)
+    whole, plain = run(4, constant), run(4, None)
+    np.testing.assert_allclose(whole.history["cost_without_penalty"], plain.history["cost"], rtol=1e-6)
+    np.testing.assert_allclose(whole.history["cost"], plain.history["cost"] + 2, rtol=1e-6)
+    assert "cost_without_penalty" not in plain.history
+    run(2, constant, checkpoint=tmp_path)
+    resumed = run(4, constant, checkpoint=tmp_path)
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(resumed.history[name], values)
+
+
+def _constant(params, number):
+    return jnp.asarray(number) + 0 * params["weight"].sum()

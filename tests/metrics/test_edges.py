@@ -14,6 +14,10 @@ ORDER = np.array([0.1, 0.4, 0.35, 0.8])
 LAST_TWO = np.array([0, 0, 1, 1])
 
 
+def macro_average(logits, targets, sample_weight=None):
+    return fnn.macro_average(fnn.f1_score)(logits, targets, sample_weight)
+
+
 def logits_of(guesses, classes=3):
     """Logits whose largest are those of these classes."""
     return np.eye(classes)[np.array(guesses)]
@@ -86,29 +90,64 @@ def test_nothing_of_nothing_is_zero_division(true, guess, instead, expected):
         np.testing.assert_array_equal(each[1], value)
 
 
-def test_averages_over_classes():
-    true, guess = np.array([0, 0, 1, 1, 2]), logits_of([0, 1, 1, 1, 1])
-    rates = [metric(guess, true) for metric in (fnn.precision_score, fnn.recall_score, fnn.f1_score)]
-    np.testing.assert_allclose([r.mean() for r in rates], [0.5, 0.5, 4 / 9], rtol=1e-6)
-    shares = np.bincount(true) / 5
-    np.testing.assert_allclose([r @ shares for r in rates], [0.6, 0.6, 0.5333333], rtol=1e-6)
-    assert fnn.macro_f1(guess, true) == pytest.approx(4 / 9)
+AVERAGES = fnn.macro_average, fnn.weighted_average, fnn.micro_average
+RATES = fnn.precision_score, fnn.recall_score, fnn.f1_score
+
+
+@pytest.mark.parametrize(
+    ("guess", "instead", "rows"),
+    [
+        ([0, 1, 1, 1, 1], 0.0, [[0.5, 0.5, 4 / 9], [0.6, 0.6, 0.5333333], [0.6] * 3]),
+        ([0, 1, 1, 1, 1], 1.0, [[0.8333333, 0.5, 4 / 9], [0.8, 0.6, 0.5333333], [0.6] * 3]),
+        ([0, 1, 1, 1, 1], np.nan, [[0.75, 0.5, 4 / 9], [0.75, 0.6, 0.5333333], [0.6] * 3]),
+        ([0, 3, 1, 1, 2], 0.0, [[0.75, 0.625, 2 / 3], [1.0, 0.8, 0.8666667], [0.8] * 3]),
+    ],
+)
+def test_averages_over_classes(guess, instead, rows):
+    true, guess = np.array([0, 0, 1, 1, 2]), logits_of(guess, 5)  # the fifth class never comes
+    for average, expected in zip(AVERAGES, rows, strict=True):
+        rates = [functools.partial(rate, zero_division=instead) for rate in RATES]
+        np.testing.assert_allclose([average(rate)(guess, true) for rate in rates], expected, rtol=1e-6)
+
+
+def test_several_labels_are_averaged_as_the_page_says():
+    metrics = pytest.importorskip("sklearn.metrics")
+    true = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]])
+    logits = 2.0 * np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]]) - 1
+    each = jax.vmap(fnn.f1_score, (1, 1))(jnp.array(logits), jnp.array(true))
+    np.testing.assert_allclose(each, metrics.f1_score(true, logits > 0, average=None, zero_division=0))
+    micro = metrics.f1_score(true, logits > 0, average="micro")
+    np.testing.assert_allclose(fnn.f1_score(logits.ravel(), true.ravel()), micro, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_an_average_is_of_precision_recall_or_f1(average):
+    with pytest.raises(TypeError, match=f"{average.__name__}: rate expected fnn.precision_score"):
+        average(fnn.accuracy)
+    with pytest.raises(ValueError, match="zero_division expected a number, 0 ≤ zero_division ≤ 1, or nan"):
+        average(functools.partial(fnn.f1_score, zero_division=2.0))
+
+
+def test_the_same_average_is_compiled_once():
+    metric = fnn.macro_average(functools.partial(fnn.f1_score, zero_division=0.0))
+    other = fnn.macro_average(functools.partial(fnn.f1_score, zero_division=1.0))
+    assert jax.tree.structure(metric) == jax.tree.structure(other) and hash(jax.tree.structure(metric))
 
 
 def test_a_class_that_nobody_has_is_left_out_of_a_mean():
     with jax.debug_nans(True):  # nor is it a NaN on the way
-        assert fnn.macro_f1(logits_of([0, 2, 1, 1], 4), np.array([0, 0, 1, 1])) == pytest.approx(5 / 9)
+        assert macro_average(logits_of([0, 2, 1, 1], 4), np.array([0, 0, 1, 1])) == pytest.approx(5 / 9)
     assert fnn.balanced_accuracy(logits_of([0, 2, 1]), np.array([0, 0, 1])) == 0.75
     weights = np.array([1.0, 1.0, 0.0])
     assert fnn.balanced_accuracy(logits_of([0, 2, 1]), np.array([0, 0, 1]), weights) == 0.5
-    assert fnn.macro_f1(np.array([1, 1, 1, -1]), np.array([0, 0, 0, 1])) == 0
-    assert fnn.macro_f1(np.array([-1, 1, 1, 1]), np.array([0, 0, 0, 1])) == 0.5
+    assert macro_average(np.array([1, 1, 1, -1]), np.array([0, 0, 0, 1])) == 0
+    assert macro_average(np.array([-1, 1, 1, 1]), np.array([0, 0, 0, 1])) == 0.5
 
 
 def test_a_traced_target_that_is_no_class_gives_nan():
     logits, ids = jnp.zeros((3, 3)), jnp.array([0, 1, 3])
     metrics = (
-        fnn.precision_score, fnn.recall_score, fnn.f1_score, fnn.macro_f1, fnn.balanced_accuracy,
+        fnn.precision_score, fnn.recall_score, fnn.f1_score, macro_average, fnn.balanced_accuracy,
         fnn.top_k_accuracy, fnn.brier_score, fnn.calibration_error, fnn.perplexity,
     )  # fmt: skip
     for metric in metrics:
@@ -183,7 +222,7 @@ def test_the_first_and_the_last_bin_are_closed():
 
 def test_without_any_weight_nothing_is_wrong():
     none = np.zeros(4)
-    metrics = fnn.brier_score, fnn.calibration_error, fnn.top_k_accuracy, fnn.macro_f1, fnn.balanced_accuracy
+    metrics = fnn.brier_score, fnn.calibration_error, fnn.top_k_accuracy, macro_average, fnn.balanced_accuracy
     for metric in metrics:
         assert metric(logits_of([0, 1, 2, 0]), np.array([0, 0, 0, 0]), none) == 0
     assert fnn.perplexity(logits_of([0, 1]), np.array([0, 0]), none[:2]) == 1
@@ -247,7 +286,7 @@ def test_large_numbers_are_compared_before_they_are_narrowed():
 ROW, COLUMN, WIDE, IDS = np.zeros(4), np.zeros((4, 1)), np.zeros((4, 3)), np.array([0, 2, 1, 2])
 OF_YES = fnn.roc_auc, fnn.average_precision
 OF_CLASSES = (
-    fnn.precision_score, fnn.recall_score, fnn.f1_score, fnn.macro_f1, fnn.balanced_accuracy, fnn.brier_score,
+    fnn.precision_score, fnn.recall_score, fnn.f1_score, macro_average, fnn.balanced_accuracy, fnn.brier_score,
     fnn.calibration_error,
 )  # fmt: skip
 OF_SOFTMAX = fnn.top_k_accuracy, fnn.perplexity
@@ -289,8 +328,10 @@ test_a_mistake_is_refused_and_its_message_teaches = each_is_refused(WRONG)
 
 @pytest.mark.parametrize("metric", [*OF_YES, *OF_CLASSES])
 def test_evaluate_refuses_the_same_before_it_measures(metric):
+    name = metric.__name__
+    metric = fnn.macro_average(fnn.f1_score) if metric is macro_average else metric
     network = fnn.layer(lambda key, x: (), lambda params, x: x[:, 0], name="first")
-    with pytest.raises(ValueError, match=f"{metric.__name__}: y expected .*got 2.* in row 1"):
+    with pytest.raises(ValueError, match=f"{name}: y expected .*got 2.* in row 1"):
         fnn.evaluate(network, (), WIDE, IDS, {"it": metric})
-    with pytest.raises(ValueError, match=f"cost expected .*the metric {metric.__name__}"):
+    with pytest.raises(ValueError, match="cost expected .*the metric "):
         fnn.fit(network, metric, fnn.adam(), WIDE, IDS, epochs=1, key=jax.random.key(0))

@@ -54,6 +54,15 @@ def present(rate, among, z, y):
     return np.mean([rate(true == k, guess == k) for k in sorted(among(true, guess))])
 
 
+def averaged(average, rate, z, y):
+    true, guess = oracles.decide(z, y)
+    if average == "micro":
+        return (true == guess).mean()
+    classes = sorted({*true, *guess})
+    rates = [rate(true == k, guess == k) for k in classes]
+    return np.average(rates, weights=[(true == k).sum() if average == "weighted" else 1 for k in classes])
+
+
 def top_k_accuracy(z, y, k=2):
     true, _ = oracles.decide(z, y)
     best = np.argsort(-z, axis=-1, kind="stable")[:, :k]  # of equal ones the first
@@ -103,7 +112,11 @@ ORACLES = {
     "precision_score": (functools.partial(each_class, precision_of), BINARY + CLASSES),
     "recall_score": (functools.partial(each_class, recall_of), BINARY + CLASSES),
     "f1_score": (functools.partial(each_class, f1_of), BINARY + CLASSES),
-    "macro_f1": (functools.partial(present, f1_of, lambda t, g: {*t, *g}), BINARY + CLASSES),
+    **{
+        f"{average}_{name}": (functools.partial(averaged, average, rate), BINARY + CLASSES)
+        for average in ("macro", "weighted", "micro")
+        for name, rate in (("precision", precision_of), ("recall", recall_of), ("f1", f1_of))
+    },
     "balanced_accuracy": (functools.partial(present, recall_of, lambda t, g: {*t}), BINARY + CLASSES),
     "top_k_accuracy": (top_k_accuracy, CLASSES),
     "brier_score": (brier_score, BINARY + CLASSES),
@@ -113,8 +126,18 @@ ORACLES = {
     "explained_variance": (explained_variance, REALS),
 }
 CASES = [(name, kind) for name, (_, kinds) in ORACLES.items() for kind in kinds]
+AVERAGED = {
+    f"{average.__name__.removesuffix('_average')}_{rate.__name__.removesuffix('_score')}": average(rate)
+    for average in (fnn.macro_average, fnn.weighted_average, fnn.micro_average)
+    for rate in (fnn.precision_score, fnn.recall_score, fnn.f1_score)
+}
 every_metric = pytest.mark.parametrize(("name", "kind"), CASES)
 OPTIONS = {"top_k_accuracy": {"k": 2}}
+
+
+def metric_of(name, **options):
+    made = AVERAGED.get(name) or getattr(fnn, name)
+    return functools.partial(made, **(options or OPTIONS.get(name, {})))
 
 
 def data(kind, rows=30, seed=0):
@@ -139,7 +162,7 @@ def data(kind, rows=30, seed=0):
 def test_equals_its_definition_and_a_weight_is_how_often_a_row_comes(name, kind, x64):
     oracle = ORACLES[name][0]
     z, y, weights = data(kind)
-    metric = jax.jit(functools.partial(getattr(fnn, name), **OPTIONS.get(name, {})))
+    metric = jax.jit(metric_of(name))
     often = weights.astype(int)
     hidden = np.where((weights == 0).reshape(-1, *(1,) * (z.ndim - 1)), np.nan, z)
     order = np.random.default_rng(1).permutation(len(z))
@@ -178,7 +201,11 @@ def peers():
     return {
         **{name: lambda z, y, w, f=f: f(y.ravel(), z.ravel(), sample_weight=w) for name, f in flat.items()},
         **{name: each(getattr(sklearn, name)) for name in ("precision_score", "recall_score", "f1_score")},
-        "macro_f1": decided(sklearn.f1_score, average="macro"),
+        **{
+            f"{average}_{name}": decided(getattr(sklearn, f"{name}_score"), average=average, zero_division=0)
+            for average in ("macro", "weighted", "micro")
+            for name in ("precision", "recall", "f1")
+        },
         "balanced_accuracy": decided(sklearn.balanced_accuracy_score),
         "top_k_accuracy": lambda z, y, w: sklearn.top_k_accuracy_score(
             oracles.decide(z, y)[0], z, k=2, labels=range(4), sample_weight=w
@@ -198,13 +225,13 @@ def test_equals_scikit_learn(name, kind, x64):
         z = z + np.random.default_rng(3).uniform(0, 0.01, z.shape)
     for w in (None, weights + 0.25):
         with x64():
-            value = getattr(fnn, name)(z, y, w, **OPTIONS.get(name, {}))
+            value = metric_of(name)(z, y, w)
         np.testing.assert_allclose(value, theirs(z, y, w), rtol=1e-10)
 
 
 @every_metric
 def test_a_map_over_problems_is_a_loop(name, kind):
-    metric = functools.partial(getattr(fnn, name), **OPTIONS.get(name, {}))
+    metric = metric_of(name)
     problems = [jnp.stack(parts) for parts in zip(data(kind), data(kind, seed=1), strict=True)]
     together = jax.vmap(metric)(*problems)
     alone = [metric(*(part[k] for part in problems)) for k in range(2)]
@@ -214,7 +241,7 @@ def test_a_map_over_problems_is_a_loop(name, kind):
 @every_metric
 def test_a_nan_is_never_hidden(name, kind):
     z, y, weights = data(kind)
-    metric = functools.partial(getattr(fnn, name), **OPTIONS.get(name, {}))
+    metric = metric_of(name)
     row = int(weights.argmax())
     z[row] = np.nan
     assert np.isnan(metric(z, y, weights)).all() and np.isnan(metric(z, y)).all()
@@ -227,7 +254,7 @@ def test_training_measures_them_inside_its_compiled_call(kind):
     cost = {"column": fnn.binary_cross_entropy, "ids": fnn.softmax_cross_entropy, "matrix": fnn.mse}[kind]
     options = {"top_k_accuracy": {"k": 2}, "calibration_error": {"edges": np.linspace(0, 1, 6)}}
     metrics = {
-        name: functools.partial(getattr(fnn, name), **options.get(name, {}))
+        name: metric_of(name, **options.get(name, {}))
         for name, (_, kinds) in ORACLES.items()
         if kind in kinds
     }
@@ -248,4 +275,8 @@ def test_fit_and_evaluate_know_every_metric():
         for path in files
         for name in importlib.import_module(f"fnn.metrics.{path.stem}").__all__
     }
-    assert offered == set(METRICS)
+    curves = {fnn.roc_curve, fnn.precision_recall_curve, fnn.calibration_curve, fnn.residuals}
+    averages = {fnn.macro_average, fnn.weighted_average, fnn.micro_average}
+    assert curves | averages < offered
+    made = {average(fnn.f1_score).func for average in averages}
+    assert (offered - curves - averages) | made == set(METRICS)

@@ -1,0 +1,128 @@
+"""Several outputs with a cost each: the weighted sum, its slope by hand, and what is refused."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from networks import each_is_refused
+from runs import compilations
+
+import fnn
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(12, 3)).astype(np.float32)
+Y = {"kind": DRAW.integers(0, 4, size=12), "size": DRAW.normal(size=(12, 2)).astype(np.float32)}
+COSTS = {"kind": fnn.softmax_cross_entropy, "size": functools.partial(fnn.huber, delta=0.5)}
+COST = fnn.sum_costs(COSTS, {"size": 0.25})
+
+
+def two_heads(net, x):
+    hidden = jnp.tanh(net.body(x))
+    return {"kind": net.kind(hidden), "size": net.size(hidden)}
+
+
+NETWORK = fnn.wire(two_heads, body=fnn.dense(8), kind=fnn.dense(4), size=fnn.dense(2))
+
+
+def test_it_is_the_weighted_sum():
+    params = NETWORK.init(jax.random.key(0), X)
+    z, weights = NETWORK.forward(params, X), np.arange(12.0)
+    for w in (None, weights):
+        expected = COSTS["kind"](z["kind"], Y["kind"], w) + 0.25 * COSTS["size"](z["size"], Y["size"], w)
+        np.testing.assert_allclose(COST(z, Y, w), expected, rtol=1e-6)
+    alone = fnn.sum_costs(COSTS, {"kind": 0.0})
+    np.testing.assert_allclose(alone(z, Y), COSTS["size"](z["size"], Y["size"]), rtol=1e-6)
+
+
+def test_backward_propagation_begins_with_each_costs_own_slope():
+    params = NETWORK.init(jax.random.key(0), X)
+    for weights in (None, jnp.arange(12.0)):
+        found = fnn.backprop(NETWORK, COST, params, X, Y, weights)
+        grads = jax.grad(fnn.loss(NETWORK, COST))(params, X, Y, weights)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.grads, grads)
+        assert "cost" not in found.automatic
+    own = fnn.sum_costs({**COSTS, "size": lambda p, y: jnp.mean((p - y) ** 4)})
+    assert fnn.backprop(NETWORK, own, params, X, Y).automatic[-1] == "cost"
+
+
+def test_fit_lowers_both_and_measures_each_output():
+    metrics = {"accuracy": lambda p, y, sample_weight=None: fnn.accuracy(p["kind"], y["kind"], sample_weight)}
+    train = functools.partial(
+        fnn.fit, NETWORK, x=X, y=Y, epochs=20, batch_size=5, validation=(X, Y), metrics=metrics
+    )
+    run = train(cost=COST, optimizer=fnn.adam(0.05), key=jax.random.key(1))
+    value = fnn.evaluate(NETWORK, run.params, X, Y, {"cost": COST, **metrics})
+    best = run.history["validation_cost"].argmin()
+    assert run.history["cost"][-1] < 0.7 * run.history["cost"][0]
+    np.testing.assert_allclose(run.history["validation_cost"][best], value["cost"], rtol=1e-5)
+    np.testing.assert_allclose(run.history["validation_accuracy"][best], value["accuracy"], rtol=1e-6)
+    with compilations() as compiled:
+        train(cost=fnn.sum_costs(COSTS, {"size": 4.0}), optimizer=fnn.adam(0.05), key=jax.random.key(1))
+    assert compiled == []
+
+
+def test_a_users_cost_is_called_by_the_names_of_its_parameters():
+    def asymmetric(y_true, y_pred):
+        return jnp.mean(y_pred - y_true)
+
+    cost = fnn.sum_costs({"size": asymmetric})
+    assert cost({"size": jnp.array([3.0])}, {"size": jnp.array([1.0])}) == 2
+
+
+def test_outputs_one_after_the_other_are_tuples():
+    network = fnn.serial(fnn.dense(8), jnp.tanh, fnn.parallel(fnn.dense(4), fnn.dense(2)))
+    cost, targets = fnn.sum_costs(tuple(COSTS.values()), (1.0, 0.25)), (Y["kind"], Y["size"])
+    params = network.init(jax.random.key(0), X)
+    z = network.forward(params, X)
+    assert cost(z, targets) == COST({"kind": z[0], "size": z[1]}, Y)
+    found = fnn.backprop(network, cost, params, X, targets)
+    grads = jax.grad(fnn.loss(network, cost))(params, X, targets)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.grads, grads)
+    assert found.automatic == ()
+    run = fnn.fit(network, cost, fnn.adam(0.05), X, targets, epochs=20, key=jax.random.key(1))
+    assert run.history["cost"][-1] < 0.7 * run.history["cost"][0]
+
+
+def test_sums_may_hold_sums():
+    inner = fnn.sum_costs({"a": fnn.mse}, {"a": 2.0})
+    cost = fnn.sum_costs({"left": inner, "right": fnn.mae}, {"left": 3.0})
+    one, none = {"a": jnp.ones(2)}, {"a": jnp.zeros(2)}
+    assert cost({"left": one, "right": jnp.ones(2)}, {"left": none, "right": jnp.zeros(2)}) == 7
+
+
+def fit(cost=COST, network=NETWORK, y=Y):
+    return fnn.fit(network, cost, fnn.adam(), X, y, epochs=1, key=jax.random.key(0))
+
+
+WRONG = {
+    "one cost": (lambda: fnn.sum_costs(fnn.mse), TypeError, "costs by name of the output", "the function mse"),
+    "three targets for two": (
+        lambda: fnn.sum_costs((fnn.mse, fnn.mae))((X, X), (X, X, X)), ValueError, "targets expected a tuple of 2",
+    ),
+    "no functions": (lambda: fnn.sum_costs({"a": 1.0}), TypeError, "costs by name of the output"),
+    "another name of a weight": (
+        lambda: fnn.sum_costs({"a": fnn.mse}, {"b": 1.0}), ValueError, "weights expected a dict with the keys ['a']", "got ['a', 'b']",
+    ),
+    "a negative weight": (
+        lambda: fnn.sum_costs({"a": fnn.mse}, {"a": -1.0}), ValueError, "weights['a'] expected a number, 0 ≤",
+    ),
+    "targets without names": (
+        lambda: fit(y=Y["kind"]), ValueError, "sum_costs: targets expected a dict with the keys ['kind', 'size']",
+    ),
+    "targets of other names": (
+        lambda: fit(y={"kind": Y["kind"], "length": Y["size"]}), ValueError, "targets", "['kind', 'length']",
+    ),
+    "one output": (
+        lambda: fit(network=fnn.dense(4)), ValueError, "sum_costs: predictions expected a dict", "fnn.wire",
+    ),
+    "an id that is no class": (
+        lambda: fit(y={**Y, "kind": Y["kind"] + 1}), ValueError, "softmax_cross_entropy: y['kind']",
+        "class ids from 0 to 3", "got 4 in row",
+    ),
+    "a column too many": (
+        lambda: fit(y={**Y, "size": Y["size"][:, 0]}), ValueError, "huber", "y['size'] (12,)",
+    ),
+}  # fmt: skip
+
+test_a_mistake_is_refused_and_its_message_teaches = each_is_refused(WRONG)
