@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_array
 from fnn.guard.numbers import Span, check_finite, check_number
-from fnn.losses.mean import read_error, read_pair
+from fnn.losses.mean import is_known_to_be_wide, read_error, read_pair
 from fnn.losses.targets import Takes, check_classes, check_same_shape
 
 __all__ = ["conformal_interval", "conformal_quantile", "conformal_set"]
@@ -54,7 +54,7 @@ def conformal_quantile(scores: ArrayLike, coverage: float = 0.9) -> Any:
 
 def conformal_interval(
     held_predictions: Any, held_targets: ArrayLike, predictions: Any, coverage: float = 0.9
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Any, Any]:
     """Bounds (low, high) for new rows that hold the target with probability `coverage` at least.
 
         ŷ ± q                  q: the conformal quantile of |y − ŷ| on held-out rows       predictions: (m, …)
@@ -70,14 +70,15 @@ def conformal_interval(
     >>> conformal_interval(held, y_held, jnp.array([10.0]), coverage=0.6)           # 10 ± 3
     (Array([7.], dtype=float32), Array([13.], dtype=float32))
     """
-    if isinstance(held_predictions, tuple | list) and len(held_predictions) == 2:
-        below, above = (read_error(INTERVAL, held, held_targets, None) for held in held_predictions)
-        q = conformal_quantile(jnp.maximum(below, -above), coverage)[None]
-        low, high = map(jnp.asarray, predictions)
-        return low - q, high + q
-    q = conformal_quantile(abs(read_error(INTERVAL, held_predictions, held_targets, None)), coverage)[None]
-    predictions = jnp.asarray(predictions)
-    return predictions - q, predictions + q
+    pair = held_predictions
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(map(np.ndim, pair))):
+        pair, predictions = 2 * (held_predictions,), 2 * (predictions,)
+    below, above = (read_error(INTERVAL, held, held_targets, None) for held in pair)
+    q = conformal_quantile(jnp.maximum(below, -above), coverage)[None]
+    low, high = (as_array(each, "conformal_interval: predictions") for each in predictions)
+    if is_known_to_be_wide(low, high, q):
+        return low - np.asarray(q), high + np.asarray(q)  # float32 has no room for both
+    return jnp.asarray(low) - q, jnp.asarray(high) + q
 
 
 def conformal_set(

@@ -108,7 +108,7 @@ def recall_threshold(
     1.5
     """
     counts = count_above(RECALL, logits, targets, sample_weight, recall=recall)
-    return _best(counts, np.where(counts.yes >= recall * counts.yes[-1], _precision(counts), -1))
+    return _best(counts, np.where(counts.yes / counts.yes[-1] >= recall, _precision(counts), -1))
 
 
 def _precision(counts: Counts) -> np.ndarray:

@@ -80,8 +80,8 @@ def calibration_error(
     """
     edges = EDGES if edges is None else edges
     confidence, right, weight = read_confidence(CALIBRATION, logits, targets, sample_weight, edges=edges)
-    gap = (weight * (confidence - right)).ravel()
-    sums = jax.ops.segment_sum(gap, bin_of(confidence.ravel(), edges), num_segments=np.size(edges) - 1)
+    gap, limits = (weight * (confidence - right)).ravel(), jnp.asarray(edges)
+    sums = jax.ops.segment_sum(gap, bin_of(confidence.ravel(), limits), num_segments=limits.size - 1)
     total = weight.sum()
     return abs(sums).sum() / jnp.where(total == 0, 1, total)
 

@@ -94,8 +94,9 @@ def test_sets_hold_the_classes_that_are_likely_enough():
 
 def test_large_targets_keep_their_width():
     times = 1.7e9 + 3600 * np.arange(20.0)
-    q = fnn.conformal_quantile(abs(fnn.residuals(times - 50, times).residual))
-    assert q == 50
+    assert fnn.conformal_quantile(abs(fnn.residuals(times - 50, times).residual)) == 50
+    low, high = fnn.conformal_interval(times - 50, times, times[:3] + 7)
+    np.testing.assert_array_equal([low - times[:3], high - times[:3]], [[-43.0] * 3, [57.0] * 3])
 
 
 SCORES = np.arange(8.0)

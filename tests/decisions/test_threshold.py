@@ -86,6 +86,13 @@ def test_where_probabilities_are_right_the_threshold_of_costs_is_known():
     assert 1 / (1 + np.exp(-chosen)) == pytest.approx(float(f1) / 2, abs=0.02)
 
 
+def test_a_share_that_is_reached_exactly_is_reached():
+    z, y = np.arange(20.0), np.array([0, 1] * 10)
+    for share in (0.1, 0.3, 0.6, 0.7, 0.9):  # 0.7 · 10 is 7.000000000000001
+        found = fnn.recall_score(z - np.float32(fnn.recall_threshold(z, y, recall=share)), y)
+        assert found == pytest.approx(share)
+
+
 def test_no_yes_at_all_and_nothing_but_yes_are_thresholds_too():
     z, y = np.array([1.0, 2.0, 3.0]), np.array([1, 0, 0])
     assert fnn.cost_threshold(z, y) == np.inf

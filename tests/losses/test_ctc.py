@@ -86,6 +86,17 @@ def test_the_slope_by_hand_is_that_of_jax_grad_and_of_central_differences(kind, 
         assert not np.any(by_hand[weights == 0])
 
 
+@pytest.mark.parametrize("classes", [2, 7])
+def test_backward_propagation_begins_with_the_slope_by_hand(classes):
+    x, y = jnp.float32(logits()), padded([[1], [1, 1], [], [classes - 1], [1]])
+    network = fnn.serial(fnn.dense(classes))
+    params, weights = network.init(jax.random.key(0), x), MASK * 1.0
+    found = fnn.backprop(network, fnn.ctc, params, x, y, weights)
+    grads = jax.grad(fnn.loss(network, fnn.ctc))(params, x, y, weights)
+    assert found.automatic == ()
+    np.testing.assert_allclose(found.grads[0]["weight"], grads[0]["weight"], rtol=1e-4, atol=1e-5)
+
+
 def test_frames_of_weight_0_are_not_there_wherever_they_stand(x64):
     z, y = logits(), padded(LABELS)
     holes = np.array([[1, 0, 1, 1, 1], [1, 1, 1, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1], [1, 1, 1, 1, 1]])
