@@ -274,16 +274,17 @@ def test_it_gives_the_same_under_jit(name):
 @pytest.mark.parametrize("name", ARRAYS)
 def test_it_gives_the_same_under_vmap(name):
     function, x, _ = ARRAYS[name]
-    together = jax.vmap(function)(jnp.stack([x, 2 * x]))
-    alone = jax.tree.map(lambda *y: jnp.stack(y), function(x), function(2 * x))
-    chex.assert_trees_all_close(together, alone, rtol=1e-5, atol=1e-5)
+    together, single = jax.jit(jax.vmap(function))(jnp.stack([x, 2 * x])), jax.jit(function)
+    alone = jax.tree.map(lambda *y: jnp.stack(y), single(x), single(2 * x))
+    coarse = 1e-2 if name == "precision" else 1e-5  # bfloat16 rounds at other places when fused
+    chex.assert_trees_all_close(together, alone, rtol=coarse, atol=coarse)
 
 
 @pytest.mark.parametrize("name", [name for name, (*_, slope) in ARRAYS.items() if slope])
 def test_its_slope_is_finite(name):
     function, x, _ = ARRAYS[name]
     total = lambda x: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(x)))
-    assert jnp.isfinite(jax.grad(total)(x)).all()
+    assert jnp.isfinite(jax.jit(jax.grad(total))(x)).all()
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])

@@ -7,10 +7,12 @@ import sys
 import markdown
 import pytest
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (markdown.ROOT / "docs").glob("*.md"))]
+PAGES = sorted(f"docs/{path.name}" for path in (markdown.ROOT / "docs").glob("*.md"))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES)]
+)
 def test_the_code_of_a_page_prints_what_the_page_shows(page, monkeypatch, tmp_path):
     pytest.importorskip("sklearn")
     for name in markdown.imports(page) & {"optax", "pandas", "torch"}:

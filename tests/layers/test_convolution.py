@@ -78,16 +78,24 @@ def test_it_is_a_loop_over_windows_in_both_forms_with_its_derivative(
         expected = np.array(
             [oracles.conv(image, weight, bias, **full(window, options)) for image in np.asarray(x)]
         )
-        close(layer.forward(params, x), expected)
         geometry = {name: options[name] for name in ("stride", "dilation") if name in options}
         windows = make_windows("conv", window, geometry.get("stride", 1), options.get("padding", "SAME"),
                                geometry.get("dilation", 1))  # fmt: skip
         groups = options.get("groups", 1)
-        w = params["weight"]
-        close(product_by_xla(windows, groups, x, w), product_by_shifts(windows, groups, x, w))
-        y, pull = jax.vjp(layer.forward, params, x)
-        delta = jnp.asarray(normal(*y.shape, seed=2))
-        chex.assert_trees_all_close(layer.backward(params, x, y, delta), pull(delta), rtol=1e-10, atol=1e-10)
+
+        @jax.jit
+        def run(params, x, delta):
+            y, pull = jax.vjp(layer.forward, params, x)
+            forms = [
+                product(windows, groups, x, params["weight"])
+                for product in (product_by_xla, product_by_shifts)
+            ]
+            return y, forms, layer.backward(params, x, y, delta), pull(delta)
+
+        y, forms, by_hand, by_jax = run(params, x, jnp.asarray(normal(*expected.shape, seed=2)))
+        close(y, expected)
+        close(*forms)
+        chex.assert_trees_all_close(by_hand, by_jax, rtol=1e-10, atol=1e-10)
 
 
 @every_case
@@ -139,19 +147,26 @@ def test_its_transpose_spreads_each_place_in_both_forms_with_its_derivative(
         assert weight.shape == (*window, features // options.get("groups", 1), channels)
         form = full(window, options)
         expected = np.array([oracles.conv_transpose(image, weight, bias, **form) for image in np.asarray(x)])
-        y = layer.forward(params, x)
-        close(y, expected)
         if options.get("padding", "SAME") == "SAME":
-            assert y.shape[1:-1] == tuple(n * s for n, s in zip(places, form["stride"]))
+            assert expected.shape[1:-1] == tuple(n * s for n, s in zip(places, form["stride"]))
         windows = make_windows(
             "conv", window, form["stride"], options.get("padding", "SAME"), form["dilation"]
         )
-        larger, groups = jnp.zeros(y.shape), options.get("groups", 1)
-        forms = [f(windows, groups, larger, params["weight"], x) for f in (adjoint_by_shifts, adjoint_by_xla)]
+        larger, groups = jnp.zeros(expected.shape), options.get("groups", 1)
+
+        @jax.jit
+        def run(params, x, delta):
+            y, pull = jax.vjp(layer.forward, params, x)
+            forms = [
+                adjoint(windows, groups, larger, params["weight"], x)
+                for adjoint in (adjoint_by_shifts, adjoint_by_xla)
+            ]
+            return y, forms, layer.backward(params, x, y, delta), pull(delta)
+
+        y, forms, by_hand, by_jax = run(params, x, jnp.asarray(normal(*expected.shape, seed=2)))
+        close(y, expected)
         close(*forms)
-        _, pull = jax.vjp(layer.forward, params, x)
-        delta = jnp.asarray(normal(*y.shape, seed=2))
-        chex.assert_trees_all_close(layer.backward(params, x, y, delta), pull(delta), rtol=1e-10, atol=1e-10)
+        chex.assert_trees_all_close(by_hand, by_jax, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

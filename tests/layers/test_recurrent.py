@@ -117,12 +117,15 @@ def test_neither_nan_nor_length_zero_reaches_a_gradient(cell, form):
     def total(params, x):
         return (layer.forward(params, given | {"x": x}) ** 2).sum()
 
-    y, grads = jax.value_and_grad(total, (0, 1))(params, given["x"])
+    y, grads = jax.jit(jax.value_and_grad(total, (0, 1)))(params, given["x"])
     assert np.isfinite(y)
     chex.assert_tree_all_finite(grads)
-    by_hand, delta_x = layer.backward(params, given, None, 2 * layer.forward(params, given))
+    outputs = jax.jit(layer.forward)(params, given)
+    by_hand, delta_x = jax.jit(lambda params, given, delta: layer.backward(params, given, None, delta))(
+        params, given, 2 * outputs
+    )
     chex.assert_trees_all_close((by_hand, delta_x["x"]), grads, rtol=1e-4, atol=1e-5)
-    assert not np.any(layer.forward(params, given)[1])  # a sequence without steps has the initial state
+    assert not np.any(outputs[1])  # a sequence without steps has the initial state
 
 
 @every_cell
@@ -134,10 +137,14 @@ def test_the_derivative_by_hand_is_that_of_jax_under_masks_with_holes(x64, cell,
         mask = jnp.asarray(normal(3, 5, seed=1) > -0.5)
         given = {"x": x, "mask": mask}
         params = parameters(layer, given)
-        y, pull = jax.vjp(lambda params, x: layer.forward(params, given | {"x": x}), params, x)
-        delta = jnp.asarray(normal(*y.shape, seed=2))
-        grads, delta_x = layer.backward(params, given, y, delta)
-        chex.assert_trees_all_close((grads, delta_x["x"]), pull(delta), rtol=1e-10, atol=1e-10)
+
+        def by_hand_and_by_jax(params, given, delta):
+            y, pull = jax.vjp(lambda params, x: layer.forward(params, given | {"x": x}), params, given["x"])
+            return layer.backward(params, given, y, delta), pull(delta)
+
+        delta = jnp.asarray(normal(*jax.eval_shape(layer.forward, params, given).shape, seed=2))
+        (grads, delta_x), expected = jax.jit(by_hand_and_by_jax)(params, given, delta)
+        chex.assert_trees_all_close((grads, delta_x["x"]), expected, rtol=1e-10, atol=1e-10)
         assert not np.any(delta_x["x"][~mask])
 
 

@@ -148,10 +148,10 @@ def test_long_sequences_agree_with_optax(x64):
 # Laws and edges -----------------------------------------------------------------------------------
 
 
-@hypothesis.given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 99))
+@hypothesis.given(st.lists(st.integers(1, 3), min_size=6, max_size=6), st.integers(0, 99))
 @hypothesis.settings(deadline=None, max_examples=25)
-def test_with_as_many_frames_as_labels_it_is_cross_entropy(labels, seed):
-    labels = np.array([k for k, _ in itertools.groupby(labels)])  # no two alike: they would need a blank
+def test_with_as_many_frames_as_labels_it_is_cross_entropy(steps, seed):
+    labels = np.cumsum(steps) % 4 + 1  # no two neighbours alike: they would need a blank between them
     z = np.random.default_rng(seed).normal(size=(1, len(labels), 5))
     total = len(labels) * fnn.softmax_cross_entropy(z, labels[None])
     np.testing.assert_allclose(fnn.ctc(z, labels[None]), total, rtol=1e-5)

@@ -147,15 +147,15 @@ def test_in_bfloat16_the_masters_stay_in_float32(build, shape):
 @every_layer
 def test_an_empty_batch_is_defined_and_a_batch_of_one_is_its_row(build, shape):
     network, one = build(), inputs(shape, 1)
-    params = parameters(network, one)
-    y = network.forward(params, inputs(shape, 0))
+    params, forward = parameters(network, one), quick(network.forward)
+    y = forward(params, inputs(shape, 0))
     expected = jax.eval_shape(network.forward, params, inputs(shape, 3))
     for leaf, like in zip(jax.tree.leaves(y), jax.tree.leaves(expected), strict=True):
         assert leaf.shape == (0, *like.shape[1:]) and leaf.dtype == like.dtype
-    row = network.forward(params, jax.tree.map(lambda leaf: leaf[0], one))
-    y = jax.tree.map(lambda leaf: leaf[0], network.forward(params, one))
+    row = forward(params, jax.tree.map(lambda leaf: leaf[0], one))
+    y = jax.tree.map(lambda leaf: leaf[0], forward(params, one))
     chex.assert_trees_all_close(y, row, rtol=2.0**-6, atol=2.0**-6)
-    y, _ = network.forward_train(params, one, key(1))  # statistics of one row, too
+    y, _ = quick(network.forward_train)(params, one, key(1))  # statistics of one row, too
     chex.assert_tree_all_finite(y)
 
 

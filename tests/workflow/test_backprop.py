@@ -42,6 +42,11 @@ def by_jax(network, cost, params, x, y, sample_weight=None):
 def equal_to_jax(network, cost, params, x, y, sample_weight=None):
     """What backprop found, once it is found equal to jax.grad."""
     found = fnn.backprop(network, cost, params, x, y, sample_weight)
+    return compared(found, network, cost, params, x, y, sample_weight)
+
+
+def compared(found, network, cost, params, x, y, sample_weight=None):
+    """What backprop found, once it is found equal to jax.grad."""
     expected = by_jax(network, cost, params, x, y, sample_weight)
     chex.assert_trees_all_close((found.cost, found.grads), expected, rtol=1e-12, atol=1e-12)
     chex.assert_trees_all_equal_dtypes((found.cost, found.grads), expected)
@@ -389,25 +394,35 @@ def prepared(network, shape):
     return params, x, y
 
 
+FOUND = {}
+
+
+def propagated(network, shape):
+    """Parameters, inputs, targets and what backprop finds of them: compiled once for the tests of a network."""
+    if id(network) not in FOUND:
+        problem = prepared(network, shape)
+        FOUND[id(network)] = *problem, fnn.backprop(network, fnn.mse, *problem)
+    return FOUND[id(network)]
+
+
 @every_layer
 def test_it_equals_jax_grad_through_every_layer(x64, network, shape, automatic):
     with x64():
-        params, x, y = prepared(network, shape)
-        found = equal_to_jax(network, fnn.mse, params, x, y)
+        params, x, y, found = propagated(network, shape)
+        compared(found, network, fnn.mse, params, x, y)
         assert any(np.any(leaf) for leaf in jax.tree.leaves(found.deltas))
 
 
 @every_layer
 def test_it_names_the_layers_that_are_not_derived_by_hand_with_their_path(x64, network, shape, automatic):
     with x64():
-        assert fnn.backprop(network, fnn.mse, *prepared(network, shape)).automatic == automatic
+        assert propagated(network, shape)[-1].automatic == automatic
 
 
 @every_layer
 def test_activations_are_what_the_layers_give(x64, network, shape, automatic):
     with x64():
-        params, x, y = prepared(network, shape)
-        found = fnn.backprop(network, fnn.mse, params, x, y)
+        params, x, _, found = propagated(network, shape)
         close = partial(chex.assert_trees_all_close, rtol=1e-12, atol=1e-12)
         close(found.activations[-1], network.forward(params, x))
         parts, own = (network.parts, params) if isinstance(params, tuple) else ((network,), (params,))
@@ -423,15 +438,14 @@ def layers_give_ids(activation):
 @every_layer
 def test_deltas_are_the_derivatives_of_the_cost_by_the_activations(x64, network, shape, automatic):
     with x64():
-        params, x, y = prepared(network, shape)
-        found = fnn.backprop(network, fnn.huber, params, x, y)
+        params, _, y, found = propagated(network, shape)
         parts, own = (network.parts, params) if isinstance(params, tuple) else ((network,), (params,))
         assert len(found.deltas) == len(found.activations) == len(parts)
 
         def rest(activation, start):
             for part, its in zip(parts[start:], own[start:], strict=True):
                 activation = part.forward(its, activation)
-            return fnn.huber(activation, y)
+            return fnn.mse(activation, y)
 
         for i, (activation, delta) in enumerate(zip(found.activations, found.deltas, strict=True)):
             if layers_give_ids(activation):
