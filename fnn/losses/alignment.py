@@ -9,6 +9,7 @@ them. All paths of a label sequence run through the states
 staying, going to the next, or leaving out a blank between labels that differ.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def ctc(
     Array(0.2877, dtype=float32)
     """
     sequences = _read(logits, targets, sample_weight, blank)
-    cost = -_log_likelihood(sequences, _alphas(sequences)[-1])
+    cost = -_log_likelihood(sequences)
     return weighted_mean(jnp.where(sequences.weight == 0, 0, cost), sequences.weight)
 
 
@@ -84,15 +85,10 @@ def ctc_slope(logits: Any, targets: Any, sample_weight: Any = None, blank: Any =
     eq. 16.
     """
     sequences = _read(logits, targets, sample_weight, blank)
-    alphas = _alphas(sequences)
-    likelihood = _log_likelihood(sequences, alphas[-1])[..., None]
-    of_states = jnp.exp(alphas[1:] + _betas(sequences) - likelihood)
-    classes = jax.nn.one_hot(sequences.classes, sequences.logits.shape[-1], dtype=of_states.dtype)
-    gamma = jnp.moveaxis(jnp.einsum("t...s,...sk->t...k", of_states, classes), 0, -2)
+    slope = -_likelihood_and_slope(sequences)[1]
     share = jnp.broadcast_to(mean_slope(sequences.weight, sequences.weight), sequences.weight.shape)
-    counts = (share != 0)[..., None, None] & jnp.moveaxis(sequences.present, 0, -2)
-    slope = jnp.where(counts, jax.nn.softmax(sequences.logits) - gamma, 0)
-    return slope * share[..., None, None]
+    counts = (share != 0)[..., None, None]
+    return jnp.where(counts, slope, 0) * share[..., None, None]
 
 
 NONE = -1e30  # the logarithm of no probability: with −∞ the slope of a sum of two of them is NaN
@@ -103,7 +99,6 @@ class Sequences(NamedTuple):
 
     logits: jax.Array  # (…, T, K)
     classes: jax.Array  # (…, S): the class of each state
-    emitted: jax.Array  # (T, …, S): the log-probability of each state's class at each frame
     present: jax.Array  # (T, …, 1): whether there is such a frame
     may_skip: jax.Array  # (…, S): whether a path may come from two states before
     is_end: jax.Array  # (…, S)
@@ -124,16 +119,14 @@ def _read(logits: Any, targets: Any, sample_weight: Any, blank: Any) -> Sequence
     repeats = (is_label[..., 1:] & (y[..., 1:] == y[..., :-1])).sum(-1)
     has_path = present.sum(-1) >= count[..., 0] + repeats
     is_known = ~(is_label & ((y == blank) | (y >= z.shape[-1]))).any(-1) & (blank < z.shape[-1])
-    log_p = jnp.maximum(jax.nn.log_softmax(z), NONE)
-    log_p *= jnp.where(is_known, 1, jnp.nan)[..., None, None]  # a product: so that the slope is NaN, too
-    ids = jnp.broadcast_to(classes[..., None, :], (*z.shape[:-1], classes.shape[-1])).clip(0, z.shape[-1] - 1)
     return Sequences(
-        z, classes, jnp.moveaxis(jnp.take_along_axis(log_p, ids, -1), -2, 0),
+        z * jnp.where(is_known, 1, jnp.nan)[..., None, None],  # a product: so that the slope is NaN, too
+        classes,
         present=jnp.moveaxis(present[..., None], -2, 0),
         may_skip=may_skip,
         is_end=(states == 2 * count) | (states == 2 * count - 1),
         weight=jnp.where(has_path | ~is_known, weight, 0),
-    )  # fmt: skip
+    )
 
 
 def _frames_and_weight(z: jax.Array, sample_weight: Any) -> tuple[jax.Array, jax.Array]:
@@ -147,40 +140,79 @@ def _frames_and_weight(z: jax.Array, sample_weight: Any) -> tuple[jax.Array, jax
     return frames != 0, frames.max(-1, initial=0)
 
 
-def _alphas(sequences: Sequences) -> jax.Array:
+@jax.custom_jvp
+def _log_likelihood(sequences: Sequences) -> jax.Array:
+    """log Σ p(path) of each sequence; −∞ where its logits rule all paths out."""
+    return _at_the_ends(sequences, _alphas(sequences, _emitted(sequences))[-1])
+
+
+@_log_likelihood.defjvp
+def _log_likelihood_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """The derivative by hand, for jax.grad too: through the scan it would take several times as long."""
+    total, slope = _likelihood_and_slope(primals[0])
+    return total, (slope * tangents[0].logits).sum((-2, -1))
+
+
+def _likelihood_and_slope(sequences: Sequences) -> tuple[jax.Array, jax.Array]:
+    """log Σ p(path), and its derivative with respect to the logits: γₜ − softmax(zₜ)."""
+    emitted = _emitted(sequences)
+    alphas = _alphas(sequences, emitted)
+    total = _at_the_ends(sequences, alphas[-1])
+    of_states = jnp.exp(alphas[1:] + _betas(sequences, emitted) - total[..., None])
+    classes = jax.nn.one_hot(sequences.classes, sequences.logits.shape[-1], dtype=of_states.dtype)
+    gamma = jnp.einsum("t...s,...sk->...tk", of_states, classes)
+    there = jnp.moveaxis(sequences.present, 0, -2) & (total != -jnp.inf)[..., None, None]
+    return total, jnp.where(there, gamma - jax.nn.softmax(sequences.logits), 0)
+
+
+def _emitted(sequences: Sequences) -> jax.Array:
+    """The log-probability of each state's class at each frame: (T, …, S)."""
+    z, classes = sequences.logits, sequences.classes
+    ids = jnp.broadcast_to(classes[..., None, :], (*z.shape[:-1], classes.shape[-1])).clip(0, z.shape[-1] - 1)
+    log_p = jnp.maximum(jax.nn.log_softmax(z), NONE)
+    return jnp.moveaxis(jnp.take_along_axis(log_p, ids, -1), -2, 0)
+
+
+def _at_the_ends(sequences: Sequences, alpha: jax.Array) -> jax.Array:
+    total = jax.nn.logsumexp(jnp.where(sequences.is_end, alpha, NONE), -1)
+    return jnp.where(total < NONE / 2, -jnp.inf, total)
+
+
+def _alphas(sequences: Sequences, emitted: jax.Array) -> jax.Array:
     """log α before the first frame, where a path is at the first blank, and after each: (T + 1, …, S)."""
+    may_skip = sequences.may_skip
 
     def forward(alpha: jax.Array, frame: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         emitted, present = frame
-        skipped = jnp.where(sequences.may_skip, _shift(alpha, 2, NONE), NONE)
-        reached = jnp.logaddexp(jnp.logaddexp(alpha, _shift(alpha, 1, NONE)), skipped)
-        alpha = jnp.where(present, reached + emitted, alpha)
+        before = jnp.pad(alpha, [(0, 0)] * (alpha.ndim - 1) + [(2, 0)], constant_values=NONE)
+        skipped = jnp.where(may_skip, before[..., :-2], NONE)
+        alpha = jnp.where(present, _log_sum(alpha, before[..., 1:-1], skipped) + emitted, alpha)
         return alpha, alpha
 
-    start = jnp.full(sequences.classes.shape, NONE, sequences.emitted.dtype).at[..., 0].set(0)
-    _, alphas = jax.lax.scan(forward, start, (sequences.emitted, sequences.present))
+    start = jnp.full(sequences.classes.shape, NONE, emitted.dtype).at[..., 0].set(0)
+    _, alphas = jax.lax.scan(forward, start, (emitted, sequences.present))
     return jnp.concatenate([start[None], alphas])
 
 
-def _betas(sequences: Sequences) -> jax.Array:
+def _betas(sequences: Sequences, emitted: jax.Array) -> jax.Array:
     """log β after each frame: (T, …, S)."""
     may_skip = _shift(sequences.may_skip, -2, False)
 
     def backward(beta: jax.Array, frame: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         emitted, present = frame
         ahead = beta + emitted
-        skipped = jnp.where(may_skip, _shift(ahead, -2, NONE), NONE)
-        before = jnp.logaddexp(jnp.logaddexp(ahead, _shift(ahead, -1, NONE)), skipped)
-        return jnp.where(present, before, beta), beta
+        after = jnp.pad(ahead, [(0, 0)] * (ahead.ndim - 1) + [(0, 2)], constant_values=NONE)
+        skipped = jnp.where(may_skip, after[..., 2:], NONE)
+        return jnp.where(present, _log_sum(ahead, after[..., 1:-1], skipped), beta), beta
 
-    end = jnp.where(sequences.is_end, 0, NONE).astype(sequences.emitted.dtype)
-    return jax.lax.scan(backward, end, (sequences.emitted, sequences.present), reverse=True)[1]
+    end = jnp.where(sequences.is_end, 0, NONE).astype(emitted.dtype)
+    return jax.lax.scan(backward, end, (emitted, sequences.present), reverse=True)[1]
 
 
-def _log_likelihood(sequences: Sequences, alpha: jax.Array) -> jax.Array:
-    """log Σ p(path) of each sequence; −∞ where its logits rule all paths out."""
-    total = jax.nn.logsumexp(jnp.where(sequences.is_end, alpha, NONE), -1)
-    return jnp.where(total < NONE / 2, -jnp.inf, total)
+def _log_sum(*terms: jax.Array) -> jax.Array:
+    """log Σ eᵗ of three terms: one pass, where two logaddexp are two."""
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, terms))
+    return largest + jnp.log(sum(jnp.exp(term - largest) for term in terms))
 
 
 def _shift(states: jax.Array, by: int, fill: Any) -> jax.Array:
