@@ -74,10 +74,8 @@ costs = {
 }
 logits = {}
 for title, cost in costs.items():
-    run = fnn.fit(
-        network, cost, fnn.adam(0.001), x["learn"], y["learn"], key=jax.random.key(1), epochs=10,
-        batch_size=512, validation=(x["choose"], y["choose"]),
-    )  # fmt: skip
+    options = {"key": jax.random.key(1), "epochs": 8, "batch_size": 512}
+    run = fnn.fit(network, cost, fnn.adam(0.001), x["learn"], y["learn"], **options)
     logits[title] = {name: fnn.predict(network, run.params, x[name]) for name in ("choose", "test")}
 
 # ── What the order says, and what the probabilities say ───────────────────────────────────────────

@@ -117,7 +117,7 @@ figure.savefig("uncertainty.png", dpi=110)
 print("drawn to uncertainty.png")
 
 # ── What holds ────────────────────────────────────────────────────────────────────────────────────
-# 89 held-out rows promise ⌈90 · 0.9⌉/90 = 90 % on the mean, which a hundred splits know to about ½ %.
+# 89 held-out rows promise ⌈90 · 0.9⌉/90 = 90 % on average, which a hundred splits know to about ½ %.
 
 for name in shares:
     promised = np.mean(shares[name]) >= COVERAGE - 0.015

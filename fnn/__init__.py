@@ -8,7 +8,7 @@
     step = one turn of the wheel    epoch = scan(step)    train = epochs, compiled    fit = train, watched
     sweep = many of fit, side by side
     params ─→ predict · ensemble · evaluate · generate · save · load
-    predictions of rows never trained on ─→ a threshold, a temperature, intervals that hold what they promise
+    predictions of rows never trained on ─→ a threshold, a temperature, intervals that keep their promise
 
 Parameters are trees of arrays, networks and optimizers pairs of pure functions, random keys explicit.
 """

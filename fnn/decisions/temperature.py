@@ -3,7 +3,7 @@
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.guard.numbers import check_finite
+from fnn.guard.numbers import check_finite, refuse
 from fnn.losses.mean import spread
 from fnn.losses.targets import Takes
 from fnn.metrics.probability import check_outcomes, read_logits
@@ -19,10 +19,10 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayL
 
         Σ w (Σₖ softmax(z/T)ₖ zₖ − z_y) = 0      z: (…, K), y: ids (…);  or z, y: (…) or (…, 1) of one shape
 
-    A network that is too sure of itself has T > 1. Divide its logits on new rows by T: no decision changes,
-    and the cost falls. Fit it on rows that were not trained on. Raises ValueError for what `brier_score`
-    refuses, and where no temperature is best: each row is right (T → 0), or logits tell less than chance
-    (T → ∞). Guo et al. 2017, §4.2.
+    A network that is too sure of itself has T > 1. Divide its logits on new rows by T: no decision changes.
+    Fit it on rows that were not trained on. Raises ValueError for what `brier_score` refuses, for NaN, and
+    where no temperature is best: each row is right (T → 0), or logits do not favour the true class (T → ∞).
+    Guo et al. 2017, §4.2.
 
     >>> logits, answers = np.full(4, 2.0), np.array([1, 1, 1, 0])        # three in four: the logit log 3
     >>> round(fit_temperature(logits, answers), 4), round(2 / np.log(3).item(), 4)
@@ -30,9 +30,12 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayL
     """
     read = read_logits(TEMPERATURE, logits, targets, sample_weight)
     weight = np.ones(read[0].shape[:-1]) if sample_weight is None else spread(sample_weight, read[0][..., 0])
+    for name, array in {"predictions": read[0], "targets": read[1]}.items():
+        array = array.reshape(np.shape(logits)) if array.size == np.size(logits) else array
+        check_finite(f"fit_temperature: {name}", array, "Leave the row out.", sample_weight)
+    refuse("fit_temperature: sample_weight", weight, lambda w: ~(w >= 0), "weights of at least 0", "")
     counts, weight = np.asarray(weight != 0), np.asarray(weight, np.float64)
     z, y, weight = (np.asarray(each, np.float64)[counts] for each in (*read, weight))
-    check_finite("fit_temperature: predictions", z, "A network that diverged predicts them.")
     if z.shape[-1] == 1:  # a yes or no is one of the classes of logits (0, z)
         z, y = np.append(0 * z, z, -1), np.append(1 - y, y, -1)
     z = z - z.max(-1, keepdims=True)
@@ -47,9 +50,9 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayL
 
     if slope(0.0) >= 0 or not (weight * (y * z).sum(-1)).any():
         raise ValueError(
-            "fit_temperature expected rows of which some are wrong, and more are right than by chance, got "
-            f"{'less' if slope(0.0) >= 0 else 'none that is wrong'}: no temperature is best. Give more rows "
-            "that were not trained on."
+            "fit_temperature expected logits that favour the true class on average, but not in each row, got "
+            f"{'logits that favour it no more than the others' if slope(0.0) >= 0 else 'each row right'}: no "
+            "temperature is best. Give more rows that were not trained on."
         )
     low, high = 0.0, 1.0
     while slope(high) < 0:

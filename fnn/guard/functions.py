@@ -30,19 +30,19 @@ def as_partial(function: Callable[..., Any]) -> Partial:
     return Partial(function.func, *function.args, **function.keywords)
 
 
-def takes(function: Any, *arguments: str) -> bool:
-    """Whether it can be called with this many arguments; a signature is read once."""
+def takes(function: Any, *arguments: str, named: tuple[str, ...] = ()) -> bool:
+    """Whether it can be called with this many arguments, and these by name; a signature is read once."""
     try:
         hash(function)
     except TypeError:
-        return _takes.__wrapped__(function, arguments)
-    return _takes(function, arguments)
+        return _takes.__wrapped__(function, arguments, named)
+    return _takes(function, arguments, named)
 
 
 @functools.lru_cache(maxsize=256)
-def _takes(function: Any, arguments: tuple[str, ...]) -> bool:
+def _takes(function: Any, arguments: tuple[str, ...], named: tuple[str, ...]) -> bool:
     try:
-        inspect.signature(function).bind(*arguments)
+        inspect.signature(function).bind(*arguments, **dict.fromkeys(named))
     except TypeError:
         return False
     except ValueError:  # some functions of C have no signature

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -17,6 +18,8 @@ def name_of(function: Any) -> str:
     """What a function is called in a message, with the options bound to it."""
     if type(function) is tuple:
         return f"({', '.join(map(name_of, function))})"
+    if isinstance(function, Mapping):
+        return f"{{{', '.join(f'{key!r}: {name_of(value)}' for key, value in function.items())}}}"
     if not callable(function):
         return repr(function)
     if not isinstance(function, functools.partial):

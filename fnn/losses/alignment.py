@@ -40,7 +40,7 @@ def check_labels(pair: Pair) -> None:
     blank, classes, weight = pair.options.get("blank", 0), z[-1], pair.sample_weight
     check_number(pair.cost, "blank", blank, Span(f"0 ≤ {{}} < {classes}", lambda n: (n >= 0) & (n < classes)))
     if weight is not None and jnp.ndim(weight) == len(z) - 1:
-        weight = jnp.max(jnp.asarray(weight), -1)
+        weight = jnp.max(jnp.asarray(weight), -1, initial=0)
     fix = f"Number the {classes - 1} labels around the blank, blank={blank}; -1 is no label."
     refuse(
         f"{pair.cost}: {pair.called}", pair.targets, lambda ids: (ids >= classes) | (ids == blank),
@@ -63,10 +63,11 @@ def ctc(
 
     An id below 0 is no label, so shorter sequences are padded with −1. `sample_weight` (…) weighs sequences;
     one of each frame, (…, T), is a mask too: a frame of weight 0 is not there, and a sequence counts as its
-    heaviest frame. Labels that need more frames than there are, T < L + #{yᵢ = yᵢ₊₁}, have no path: such a
-    sequence is left out, as with weight 0. `blank` is a class of its own, never a label.
-    Raises ValueError for shapes that do not fit, ids that are no whole numbers or from K up, and the blank as
-    a label; under `jit`, where ids have no values yet, such a sequence costs NaN. Graves et al. 2006, §4.1.
+    heaviest frame (an epoch's cost then weighs batches by their frames). Labels that need more frames than
+    there are, T < L + #{yᵢ = yᵢ₊₁}, have no path: such a sequence is left out, as with weight 0. `blank` is a
+    class of its own, never a label. Raises ValueError for shapes that do not fit, ids that are not whole
+    numbers, or are K or more, and the blank as a label; under `jit`, where ids have no values yet, such a
+    sequence costs NaN. Graves et al. 2006, §4.1.
 
     >>> ctc(jnp.zeros((1, 2, 2)), jnp.array([[1]])).round(4)      # paths 1 1, − 1, 1 −: −log 3/4
     Array(0.2877, dtype=float32)
@@ -107,7 +108,7 @@ class Sequences(NamedTuple):
 
 def _read(logits: Any, targets: Any, sample_weight: Any, blank: Any) -> Sequences:
     z, y = read_pair(CTC, logits, targets, sample_weight, blank=blank)
-    z = without_weightless(z, sample_weight)
+    z, blank = without_weightless(z, sample_weight), jnp.asarray(blank).astype(jnp.int32)
     present, weight = _frames_and_weight(z, sample_weight)
     y = jnp.where((weight == 0)[..., None], -1, y.astype(jnp.int32))
     is_label = jnp.take_along_axis(y >= 0, order := jnp.argsort(y < 0, -1), -1)  # labels first, in order
@@ -118,7 +119,9 @@ def _read(logits: Any, targets: Any, sample_weight: Any, blank: Any) -> Sequence
     may_skip = (states % 2 == 1) & (classes != _shift(classes, 2, -1))
     repeats = (is_label[..., 1:] & (y[..., 1:] == y[..., :-1])).sum(-1)
     has_path = present.sum(-1) >= count[..., 0] + repeats
-    is_known = ~(is_label & ((y == blank) | (y >= z.shape[-1]))).any(-1) & (blank < z.shape[-1])
+    is_known = (
+        ~(is_label & ((y == blank) | (y >= z.shape[-1]))).any(-1) & (blank >= 0) & (blank < z.shape[-1])
+    )
     return Sequences(
         z * jnp.where(is_known, 1, jnp.nan)[..., None, None],  # a product: so that the slope is NaN, too
         classes,
@@ -158,9 +161,9 @@ def _likelihood_and_slope(sequences: Sequences) -> tuple[jax.Array, jax.Array]:
     emitted = _emitted(sequences)
     alphas = _alphas(sequences, emitted)
     total = _at_the_ends(sequences, alphas[-1])
-    of_states = jnp.exp(alphas[1:] + _betas(sequences, emitted) - total[..., None])
+    of_states = jnp.exp(alphas[1:] + _betas(sequences, emitted) - jnp.expand_dims(total, (0, -1)))
     classes = jax.nn.one_hot(sequences.classes, sequences.logits.shape[-1], dtype=of_states.dtype)
-    gamma = jnp.einsum("t...s,...sk->...tk", of_states, classes)
+    gamma = jnp.einsum("t...s,...sk->...tk", of_states, classes, precision="highest")
     there = jnp.moveaxis(sequences.present, 0, -2) & (total != -jnp.inf)[..., None, None]
     return total, jnp.where(there, gamma - jax.nn.softmax(sequences.logits), 0)
 

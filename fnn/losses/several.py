@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from fnn.guard.functions import as_partial, call_in_order
+from fnn.guard.functions import as_partial, call_in_order, takes
 from fnn.guard.numbers import check_number
-from fnn.guard.words import Words, describe, unexpected
+from fnn.guard.words import Words, describe, name_of, unexpected
 from fnn.losses.costs import SLOPES
 
 __all__ = ["sum_costs"]
@@ -36,13 +36,16 @@ def sum_costs(costs: Outputs, weights: Outputs | None = None) -> Partial:
     >>> cost(guess, truth)                                                    # 2² + 0.5 · 1
     Array(4.5, dtype=float32)
     """
-    parts, given = _by_name(costs), _by_name(weights)
+    parts, given = _by_name(costs), _by_name(() if weights is None else weights)
     if not parts or not all(map(callable, parts.values())):
         expected = "costs by name of the output, such as {'size': fnn.mse}, or a tuple of them"
         raise TypeError(unexpected("sum_costs: costs", expected, costs))
+    is_by_name = weights is None or isinstance(weights, Mapping | tuple | list)
+    if not is_by_name or not set(given) <= set(parts):
+        expected = f"a number for some of {sorted(parts, key=str)}"
+        raise ValueError(unexpected("sum_costs: weights", expected, Words(_names_of(weights))))
     for name, weight in given.items():
         check_number("sum_costs", f"weights[{name!r}]", weight)
-    _check_names("sum_costs: weights", parts, dict.fromkeys(parts) | given)
     parts = {name: as_partial(cost) for name, cost in parts.items()}
     return Partial(total_cost, costs=parts, weights={name: given.get(name, 1.0) for name in parts})
 
@@ -58,6 +61,11 @@ def total_cost(
     """Σₖ wₖ · costₖ(ŷ[k], y[k])."""
     check_outputs(costs, predictions, targets)
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
+    for name, cost in costs.items() if options else ():
+        if not takes(cost, "predictions", "targets", named=("sample_weight",)):
+            fix = f"let it be {name_of(cost)}(predictions, targets, sample_weight=None)."
+            where = f"sum_costs: the cost of {name!r}, {name_of(cost)},"
+            raise TypeError(f"{where} takes no sample_weight, and weights are given: {fix}")
     each = (
         weights[name] * call_in_order(cost, predictions[name], targets[name], **options)
         for name, cost in costs.items()
@@ -81,11 +89,14 @@ def _slopes(
     slopes: Mapping[Any, Callable[..., Any]], weights: Any, predictions: Any, targets: Any, **options: Any
 ) -> Any:
     """∂c/∂ŷ[k] = wₖ · ∂costₖ/∂ŷ[k]."""
-    each = {
-        name: weights[name] * slope(predictions[name], targets[name], **options)
-        for name, slope in slopes.items()
-    }
-    return each if isinstance(predictions, Mapping) else type(predictions)(each.values())
+
+    def of(name: Any) -> Any:
+        slope = slopes[name](predictions[name], targets[name], **options)
+        return jax.tree.map(lambda leaf: weights[name] * leaf, slope)
+
+    outer = jax.tree.structure(predictions, is_leaf=lambda part: part is not predictions)
+    names = sorted(slopes) if isinstance(predictions, Mapping) else list(slopes)  # as JAX orders a dict
+    return jax.tree.unflatten(outer, [of(name) for name in names])
 
 
 # Outputs by name, or one after the other ----------------------------------------------------------
@@ -109,9 +120,14 @@ def _check_names(where: str, costs: Mapping[Any, Any], given: Any) -> None:
         return
     by_name = isinstance(next(iter(costs)), str)
     expected = f"a dict with the keys {sorted(costs)}" if by_name else f"a tuple of {len(costs)}"
-    got = f"{sorted(found, key=str)}" if found else describe(given)
     fix = "One input gives several outputs by fnn.parallel, or by name with fnn.wire."
-    raise ValueError(unexpected(where, expected, Words(got), fix))
+    raise ValueError(unexpected(where, expected, Words(_names_of(given)), fix))
+
+
+def _names_of(given: Any) -> str:
+    """The names or places that came, for a message."""
+    found = _by_name(given)
+    return f"{sorted(found, key=str)}" if found else describe(given)
 
 
 def _by_name(outputs: Any) -> dict[Any, Any]:

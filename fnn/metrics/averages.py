@@ -97,8 +97,9 @@ def rate_of_sums(
 
 
 def _read_rate(caller: str, rate: Any) -> Partial:
-    if getattr(rate, "func", rate) not in PARTS or getattr(rate, "args", None):
-        expected = "fnn.precision_score, fnn.recall_score or fnn.f1_score"
+    others = set(getattr(rate, "keywords", {})) - {"zero_division"}
+    if getattr(rate, "func", rate) not in PARTS or getattr(rate, "args", None) or others:
+        expected = "fnn.precision_score, fnn.recall_score or fnn.f1_score, with a zero_division at most"
         raise TypeError(unexpected(f"{caller}: rate", expected, rate))
     rate = as_partial(rate)
     check_number(caller, "zero_division", rate.keywords.get("zero_division", 0.0), SHARE)

@@ -1,4 +1,4 @@
-"""Curves for people: arrays ready to be drawn, one an axis. The data decides their lengths: no `jit`."""
+"""Curves for people: arrays ready to be drawn, one per axis. The data decides their lengths: no `jit`."""
 
 from typing import Any, NamedTuple
 
@@ -126,15 +126,15 @@ def residuals(
     A cloud around 0 without shape has nothing left to be learned: a bend calls for a larger network, a funnel
     for `gaussian_nll` or the logarithm of the target. Against `normal`, sorted, a straight line is normal
     noise; ends that leave it are wild rows, where `huber` helps. Rows of weight 0 are left out. Raises
-    ValueError for shapes that differ. Wilk & Gnanadesikan 1968.
+    ValueError for shapes that differ, and for more than one weight a row. Wilk & Gnanadesikan 1968.
 
     >>> found = residuals(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 2.0]))
     >>> print(found.residual, found.normal.round(2))
     [ 0.5  0.  -1. ] [ 0.97  0.   -0.97]
     """
     error = 0 - read_error(RESIDUALS, predictions, targets, sample_weight)
-    weight = jnp.ones_like(error) if sample_weight is None else spread(sample_weight, error)
-    counts = np.asarray(weight != 0).reshape(len(error), -1).any(1)
+    weight = jnp.ones(len(error)) if sample_weight is None else jnp.asarray(sample_weight)
+    counts = np.asarray(spread(weight, error.reshape(len(error), -1)[:, 0]) != 0)
     missed, prediction = np.asarray(error)[counts], np.asarray(predictions)[counts]
     rank = missed.argsort(0, kind="stable").argsort(0)
     normal = jax.scipy.special.ndtri((rank + 0.5) / len(missed))
@@ -155,9 +155,11 @@ def count_above(
     """What is above each threshold, in float64; refuses rows of one class."""
     scores, answers = read_alike(takes, logits, targets, sample_weight, **options)
     weights = jnp.ones_like(scores) if sample_weight is None else spread(sample_weight, scores)
+    for name, array in {"predictions": scores, "targets": answers}.items():
+        refuse(f"{takes.name}: {name}", array, np.isnan, "numbers", "Leave the row out, or give it weight 0.")
+    refuse(f"{takes.name}: sample_weight", weights, lambda w: ~(w >= 0), "weights of at least 0", "")
     z, y, weight = (np.asarray(each)[np.asarray(weights != 0)] for each in (scores, answers, weights))
     weight = weight.astype(np.float64)
-    refuse(f"{takes.name}: predictions", z, np.isnan, "numbers", "A network that diverged predicts them.")
     if not 0 < (y > 0.5).sum() < len(y):
         raise ValueError(f"{takes.name} expected rows of both classes, got {len(y)} of one. Give more rows.")
     order = np.argsort(-z, kind="stable")

@@ -10,6 +10,7 @@ from fnn.guard.functions import as_partial
 from fnn.guard.numbers import check_finite, check_key, check_whole, is_traced
 from fnn.guard.trees import check_leaves, check_params
 from fnn.guard.words import Words, name_of, unexpected
+from fnn.losses.several import costs_by_output
 from fnn.run.hyperparameters import compare_numbers
 from fnn.workflow.arguments import check_functions, check_of_one, check_validation
 from fnn.workflow.rows import METRICS
@@ -61,9 +62,12 @@ def _check_cost(caller: str, cost: Any) -> None:
     """Refuse a metric in the place of a cost, and options of a cost that are out of range or not finite."""
     inner = getattr(cost, "func", cost)
     if any(inner is metric for metric in METRICS):
-        got, metric = Words(f"the metric {name_of(cost)}"), f"fnn.{name_of(cost)}" if cost is inner else "…"
+        got = Words(f"the metric {name_of(cost)}")
+        metric = f"fnn.{name_of(inner)}" if not getattr(cost, "keywords", {}) else "…"
         fix = f"Give it as metrics={{{name_of(inner)!r}: {metric}}}."
         raise ValueError(unexpected(f"{caller}: cost", "a function to be lowered, such as fnn.mse", got, fix))
+    for part in costs_by_output(cost).values():
+        _check_cost(caller, part)
     for path, leaf in jax.tree_util.tree_leaves_with_path(as_partial(cost)):
         if isinstance(leaf, int | float | np.ndarray | jax.Array):
             check_finite(

@@ -92,6 +92,14 @@ def test_sets_hold_the_classes_that_are_likely_enough():
     assert (more >= expected).all() and more.sum() > expected.sum()
 
 
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_where_a_class_turns_out_to_be_none_every_class_is_possible(wrong):
+    z, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    y[7] = wrong
+    assert jax.jit(fnn.conformal_set)(z, y, z).all()
+    assert np.isnan(jax.jit(fnn.conformal_interval)(np.where(y == wrong, np.nan, z[:, 0]), y, z[:, 0])).all()
+
+
 def test_large_targets_keep_their_width():
     times = 1.7e9 + 3600 * np.arange(20.0)
     assert fnn.conformal_quantile(abs(fnn.residuals(times - 50, times).residual)) == 50
@@ -110,6 +118,24 @@ WRONG = {
     "a score that is not finite": (
         lambda: fnn.conformal_quantile(np.append(SCORES, np.nan), 0.5), ValueError,
         "conformal_quantile: scores expected finite numbers, got nan in row 8",
+    ),
+    "one number": (lambda: fnn.conformal_quantile(3.0, 0.5), ValueError, "one a row, (n, …)", "a single number"),
+    "a column beside a row": (
+        lambda: fnn.conformal_interval(np.zeros((20, 1)), np.zeros((20, 1)), np.zeros(3)), ValueError,
+        "predictions like the held-out ones, of shape (20, 1), got (3,)", "the same columns",
+    ),
+    "two rows beside a pair": (
+        lambda: fnn.conformal_interval((SCORES, SCORES), SCORES, np.zeros(2), 0.5), ValueError, "a pair beside a pair",
+    ),
+    "a pair beside one": (
+        lambda: fnn.conformal_interval(SCORES, SCORES, (SCORES, SCORES + 1), 0.5), ValueError, "a pair beside a pair",
+    ),
+    "other classes": (
+        lambda: fnn.conformal_set(np.zeros((20, 3)), np.zeros(20, int), np.zeros((3, 4))), ValueError,
+        "logits of 3 classes, got shape (3, 4)",
+    ),
+    "logits that are not finite": (
+        lambda: fnn.conformal_set(np.zeros((20, 3)), np.zeros(20, int), np.full((1, 3), np.nan)), ValueError, "nan",
     ),
     "another shape": (
         lambda: fnn.conformal_interval(np.zeros((20, 1)), np.zeros(20), np.zeros((3, 1))), ValueError,

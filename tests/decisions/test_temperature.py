@@ -85,15 +85,21 @@ def test_no_decision_changes():
 Z = np.array([[2.0, 0.0], [0.0, 1.0]])
 WRONG = {
     "each row right": (
-        lambda: fnn.fit_temperature(Z, np.array([0, 1])), ValueError, "got none that is wrong", "not trained on",
+        lambda: fnn.fit_temperature(Z, np.array([0, 1])), ValueError, "got each row right", "not trained on",
     ),
     "less than chance": (
-        lambda: fnn.fit_temperature(Z, np.array([1, 0])), ValueError, "more are right than by chance, got less",
+        lambda: fnn.fit_temperature(Z, np.array([1, 0])), ValueError, "favour it no more than the others",
     ),
     "logits that tell nothing": (lambda: fnn.fit_temperature(0 * Z, np.array([1, 0])), ValueError, "no temperature"),
     "nan": (
-        lambda: fnn.fit_temperature(np.array([[0.0, np.nan]]), np.array([1])), ValueError,
-        "fit_temperature: predictions expected finite numbers, got nan in row 0",
+        lambda: fnn.fit_temperature(np.array([[0.0, 1.0], [0.0, np.nan]]), np.array([1, 1])), ValueError,
+        "fit_temperature: predictions expected finite numbers, got nan in row 1, column 1",
+    ),
+    "no answer": (
+        lambda: fnn.fit_temperature(np.array([1.0, -1.0]), np.array([1.0, np.nan])), ValueError, "targets", "nan",
+    ),
+    "a negative weight": (
+        lambda: fnn.fit_temperature(Z, np.array([0, 1]), np.array([1.0, -1.0])), ValueError, "at least 0", "-1",
     ),
     "ids of other classes": (lambda: fnn.fit_temperature(Z, np.array([0, 2])), ValueError, "class ids from 0 to 1"),
 }  # fmt: skip

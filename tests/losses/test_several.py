@@ -1,14 +1,18 @@
 """Several outputs with a cost each: the weighted sum, its slope by hand, and what is refused."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from networks import each_is_refused
 from runs import compilations
 
 import fnn
+from fnn.guard.words import name_of
+from fnn.losses.several import slope_of
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(12, 3)).astype(np.float32)
@@ -88,7 +92,29 @@ def test_sums_may_hold_sums():
     inner = fnn.sum_costs({"a": fnn.mse}, {"a": 2.0})
     cost = fnn.sum_costs({"left": inner, "right": fnn.mae}, {"left": 3.0})
     one, none = {"a": jnp.ones(2)}, {"a": jnp.zeros(2)}
-    assert cost({"left": one, "right": jnp.ones(2)}, {"left": none, "right": jnp.zeros(2)}) == 7
+    guess, truth = {"left": one, "right": jnp.ones(2)}, {"left": none, "right": jnp.zeros(2)}
+    assert cost(guess, truth) == 7
+    slopes = slope_of(cost)(guess, truth)
+    jax.tree.map(np.testing.assert_allclose, slopes, jax.grad(cost)(guess, truth))
+
+
+def test_outputs_of_a_named_tuple_keep_their_type():
+    class Pair(NamedTuple):
+        first: jax.Array
+        second: jax.Array
+
+    guess, truth = Pair(jnp.ones(2), jnp.ones(2)), Pair(jnp.zeros(2), jnp.zeros(2))
+    slopes = slope_of(fnn.sum_costs((fnn.mse, fnn.mae)))(guess, truth)
+    assert slopes == Pair(*slopes) and type(slopes) is Pair
+
+
+def test_a_cost_in_a_sum_is_checked_as_if_it_stood_alone():
+    with pytest.raises(ValueError, match="cost expected a function to be lowered.*the metric accuracy"):
+        fit(fnn.sum_costs({"kind": fnn.accuracy, "size": fnn.mse}))
+    own = fnn.sum_costs({"kind": fnn.softmax_cross_entropy, "size": lambda p, y: jnp.mean(p - y)})
+    with pytest.raises(TypeError, match="the cost of 'size', <lambda>, takes no sample_weight"):
+        fnn.fit(NETWORK, own, fnn.adam(), X, Y, epochs=1, key=jax.random.key(0), sample_weight=np.ones(12))
+    assert "0x" not in name_of(own) and name_of(COST).startswith("total_cost(costs={'kind': softmax")
 
 
 def fit(cost=COST, network=NETWORK, y=Y):
@@ -102,7 +128,13 @@ WRONG = {
     ),
     "no functions": (lambda: fnn.sum_costs({"a": 1.0}), TypeError, "costs by name of the output"),
     "another name of a weight": (
-        lambda: fnn.sum_costs({"a": fnn.mse}, {"b": 1.0}), ValueError, "weights expected a dict with the keys ['a']", "got ['a', 'b']",
+        lambda: fnn.sum_costs({"a": fnn.mse}, {"b": 1.0}), ValueError, "a number for some of ['a'], got ['b']",
+    ),
+    "an array of weights": (
+        lambda: fnn.sum_costs((fnn.mse, fnn.mae), np.ones(2)), ValueError, "a number for some of [0, 1], got an ndarray",
+    ),
+    "one weight": (
+        lambda: fnn.sum_costs((fnn.mse, fnn.mae), 0.5), ValueError, "a number for some of [0, 1], got 0.5",
     ),
     "a negative weight": (
         lambda: fnn.sum_costs({"a": fnn.mse}, {"a": -1.0}), ValueError, "weights['a'] expected a number, 0 ≤",

@@ -90,8 +90,8 @@ def test_residuals_stand_beside_their_predictions_in_the_order_of_the_rows(shape
     found = fnn.residuals(p, y, weights)
     np.testing.assert_allclose(found.residual, (y - p)[weights > 0], rtol=1e-5)
     np.testing.assert_allclose(found.prediction, p[weights > 0], rtol=1e-6)
-    ours = np.sort(fnn.residuals(p, y).normal.reshape(40, -1)[:, 0])
-    np.testing.assert_allclose(ours, stats.norm.ppf((np.arange(40) + 0.5) / 40), rtol=1e-4, atol=1e-6)
+    ranks = stats.rankdata(found.residual, axis=0) - 0.5
+    np.testing.assert_allclose(found.normal, stats.norm.ppf(ranks / len(ranks)), rtol=1e-4, atol=1e-6)
 
 
 def test_large_targets_keep_their_residuals():
@@ -112,8 +112,18 @@ WRONG = {
         lambda: fnn.roc_curve(ROWS, np.array([0, 1, 1]), np.array([0, 1, 1])), ValueError, "got 2 of one",
     ),
     "nan": (
-        lambda: fnn.roc_curve(np.array([0.0, np.nan]), np.array([0, 1])), ValueError,
-        "roc_curve: predictions expected numbers, got nan in row 1",
+        lambda: fnn.roc_curve(np.array([0.0, 1.0, np.nan]), np.array([0, 1, 1]), np.array([0, 1, 1])), ValueError,
+        "roc_curve: predictions expected numbers, got nan in row 2",
+    ),
+    "no answer": (
+        lambda: fnn.roc_curve(ROWS, np.array([0.0, np.nan, 1.0])), ValueError, "targets expected", "nan in row 1",
+    ),
+    "a negative weight": (
+        lambda: fnn.roc_curve(ROWS, np.array([0, 1, 1]), np.array([1, -1, 1])), ValueError,
+        "sample_weight expected weights of at least 0, got -1",
+    ),
+    "weights of outputs": (
+        lambda: fnn.residuals(np.zeros((3, 2)), np.zeros((3, 2)), np.ones((3, 2))), ValueError, "one weight a row",
     ),
     "classes": (
         lambda: fnn.precision_recall_curve(np.zeros((3, 2)), np.array([0, 1, 1])), ValueError,

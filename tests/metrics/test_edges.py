@@ -124,6 +124,8 @@ def test_several_labels_are_averaged_as_the_page_says():
 def test_an_average_is_of_precision_recall_or_f1(average):
     with pytest.raises(TypeError, match=f"{average.__name__}: rate expected fnn.precision_score"):
         average(fnn.accuracy)
+    with pytest.raises(TypeError, match="with a zero_division at most"):
+        average(functools.partial(fnn.f1_score, sample_weight=np.ones(3)))
     with pytest.raises(ValueError, match="zero_division expected a number, 0 ≤ zero_division ≤ 1, or nan"):
         average(functools.partial(fnn.f1_score, zero_division=2.0))
 
