@@ -15,14 +15,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fnn.guard.arrays import as_array
-from fnn.guard.numbers import Span, check_finite, check_number
+from fnn.guard.numbers import check_finite, check_number
+from fnn.losses.distribution import BETWEEN_0_AND_1
 from fnn.losses.mean import is_known_to_be_wide, read_error, read_pair
 from fnn.losses.targets import Takes, check_classes, check_same_shape
 
 __all__ = ["conformal_interval", "conformal_quantile", "conformal_set"]
 
 
-COVERAGE = Span("0 < {} < 1", lambda n: (n > 0) & (n < 1))
 INTERVAL = Takes("conformal_interval", check_same_shape)
 SET = Takes("conformal_set", check_classes)
 
@@ -39,7 +39,7 @@ def conformal_quantile(scores: ArrayLike, coverage: float = 0.9) -> Any:
     >>> conformal_quantile(jnp.array([4.0, 1.0, 3.0, 2.0]), coverage=0.6)               # the 3rd of 4
     Array(3., dtype=float32)
     """
-    check_number("conformal_quantile", "coverage", coverage, COVERAGE)
+    check_number("conformal_quantile", "coverage", coverage, BETWEEN_0_AND_1)
     scores = as_array(scores, "conformal_quantile: scores")
     check_finite("conformal_quantile: scores", scores, "Leave the row out.")
     if not np.ndim(scores):

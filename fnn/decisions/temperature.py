@@ -31,7 +31,6 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayL
     read = read_logits(TEMPERATURE, logits, targets, sample_weight)
     weight = np.ones(read[0].shape[:-1]) if sample_weight is None else spread(sample_weight, read[0][..., 0])
     for name, array in {"predictions": read[0], "targets": read[1]}.items():
-        array = array.reshape(np.shape(logits)) if array.size == np.size(logits) else array
         check_finite(f"fit_temperature: {name}", array, "Leave the row out.", sample_weight)
     refuse("fit_temperature: sample_weight", weight, lambda w: ~(w >= 0), "weights of at least 0", "")
     counts, weight = np.asarray(weight != 0), np.asarray(weight, np.float64)

@@ -229,6 +229,20 @@ def test_equals_scikit_learn(name, kind, x64):
         np.testing.assert_allclose(value, theirs(z, y, w), rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["row", "ids"])
+def test_a_cost_as_a_metric_is_the_log_loss_of_scikit_learn(kind, x64):
+    metrics = pytest.importorskip("sklearn.metrics")
+    z, y, weights = data(kind)
+    cost, p = (
+        (fnn.softmax_cross_entropy, softmax(z, -1)) if kind == "ids" else (fnn.binary_cross_entropy, expit(z))
+    )
+    expected = metrics.log_loss(
+        y, p, labels=range(4) if kind == "ids" else None, sample_weight=weights + 0.25
+    )
+    with x64():
+        np.testing.assert_allclose(cost(z, y, weights + 0.25), expected, rtol=1e-10)
+
+
 @every_metric
 def test_a_map_over_problems_is_a_loop(name, kind):
     metric = metric_of(name)
