@@ -29,7 +29,8 @@ def problem(key, rows):
 
 def covered(make, splits=400, held=49, new=50):
     """The share of covered new rows over many splits, and its standard error."""
-    shares = jax.jit(jax.vmap(lambda key: make(key, held, new)))(jax.random.split(jax.random.key(0), splits))
+    every = jax.jit(lambda key: jax.vmap(lambda key: make(key, held, new))(jax.random.split(key, splits)))
+    shares = np.asarray(every(jax.random.key(0)))
     return float(shares.mean()), float(shares.std() / splits**0.5)
 
 
@@ -86,9 +87,11 @@ def test_sets_hold_the_classes_that_are_likely_enough():
     p = np.exp(held) / np.exp(held).sum(-1, keepdims=True)
     q = np.sort(1 - p[np.arange(60), y])[math.ceil(61 * 0.7) - 1]
     expected = 1 - np.exp(new) / np.exp(new).sum(-1, keepdims=True) <= q
-    np.testing.assert_array_equal(fnn.conformal_set(held, y, new, 0.7), expected)
-    np.testing.assert_array_equal(fnn.conformal_set(held, np.eye(3)[y], new, 0.7), expected)
-    more = fnn.conformal_set(held, y, new, 0.9)
+    cases = (y, 0.7), (np.eye(3)[y], 0.7), (y, 0.9)
+    sets = jax.jit(lambda new: [fnn.conformal_set(held, y, new, coverage) for y, coverage in cases])
+    of_ids, of_rows, more = map(np.asarray, sets(new))
+    np.testing.assert_array_equal(of_ids, expected)
+    np.testing.assert_array_equal(of_rows, expected)
     assert (more >= expected).all() and more.sum() > expected.sum()
 
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ def error_cost(z, y, w, false_positive=1.0, false_negative=1.0):
 
 
 def constrained(score, limit, least):
+    score, limit = jax.jit(score), jax.jit(limit)
+
     def value(z, y, w):
         return float(score(z, y, w)) if limit(z, y, w) >= least - 1e-6 else -1.0
 
@@ -34,7 +37,7 @@ def constrained(score, limit, least):
 
 
 AIMS = {
-    "f1": (fnn.f1_threshold, fnn.f1_score),
+    "f1": (fnn.f1_threshold, jax.jit(fnn.f1_score)),
     "cost": (fnn.cost_threshold, error_cost),
     "cost of a miss": (
         functools.partial(fnn.cost_threshold, false_negative=5.0),
@@ -82,14 +85,14 @@ def test_where_probabilities_are_right_the_threshold_of_costs_is_known():
     y = draw.random(z.size) < 1 / (1 + np.exp(-z))
     chosen = fnn.cost_threshold(z, y, false_positive=1.0, false_negative=4.0)
     assert chosen == pytest.approx(np.log(1 / 4), abs=0.05)
-    f1 = fnn.f1_score(z - (chosen := fnn.f1_threshold(z, y)), y)
+    f1 = jax.jit(fnn.f1_score)(z - (chosen := fnn.f1_threshold(z, y)), y)
     assert 1 / (1 + np.exp(-chosen)) == pytest.approx(float(f1) / 2, abs=0.02)
 
 
 def test_a_share_that_is_reached_exactly_is_reached():
     z, y = np.arange(20.0), np.array([0, 1] * 10)
     for share in (0.1, 0.3, 0.6, 0.7, 0.9):  # 0.7 · 10 is 7.000000000000001
-        found = fnn.recall_score(z - np.float32(fnn.recall_threshold(z, y, recall=share)), y)
+        found = jax.jit(fnn.recall_score)(z - np.float32(fnn.recall_threshold(z, y, recall=share)), y)
         assert found == pytest.approx(share)
 
 

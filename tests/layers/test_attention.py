@@ -68,16 +68,17 @@ def test_it_is_a_loop_over_queries_with_its_derivative(x64, options, context, ma
             oracles.attention(host(params), *map(np.asarray, (read[i], z[i])), allowed[i], heads, rotary)
             for i in range(2)
         ]
-        y = quick(layer.forward)(params, given)
-        close(y, expected)
         floats = {"x": x} | ({"context": z} if context is not None else {})
 
-        def run(params, floats):
-            return layer.forward(params, {**given, **floats} if isinstance(given, dict) else floats["x"])
+        @quick
+        def run(params, floats, delta):
+            given_as = lambda floats: {**given, **floats} if isinstance(given, dict) else floats["x"]
+            y = layer.forward(params, given_as(floats))
+            _, pull = jax.vjp(lambda params, floats: layer.forward(params, given_as(floats)), params, floats)
+            return y, pull(delta), layer.backward(params, given_as(floats), y, delta)
 
-        delta = jnp.asarray(normal(*y.shape, seed=2))
-        grads, slopes = quick(lambda *at: jax.vjp(run, *at)[1](delta))(params, floats)
-        by_hand, delta_x = quick(layer.backward)(params, given, y, delta)
+        y, (grads, slopes), (by_hand, delta_x) = run(params, floats, normal(2, 6, 8, seed=2))
+        close(y, expected)
         delta_x = {name: delta_x[name] for name in floats} if isinstance(given, dict) else {"x": delta_x}
         chex.assert_trees_all_close((by_hand, delta_x), (grads, slopes), rtol=1e-10, atol=1e-11)
 
@@ -114,7 +115,7 @@ def test_padding_changes_nothing_bit_for_bit(options):
         (cost, y), grads = run(params, jnp.asarray(np.where(mask[..., None], x, filling), jnp.float32))
         found.append((cost, np.where(mask[..., None], y, 0), grads))
     chex.assert_trees_all_equal(*found)
-    whole = layer.forward(params, jnp.asarray(x[:1]))  # the first sequence has no padding
+    whole = quick(layer.forward)(params, x[:1])  # the first sequence has no padding
     np.testing.assert_allclose(found[0][1][:1], whole, rtol=1e-5, atol=1e-5)
 
 
@@ -130,12 +131,12 @@ def test_a_padded_context_changes_nothing_either():
 def test_what_is_rotated_sees_distances_not_places(x64):
     with x64():
         layer = fnn.attention(8, heads=2, rotary=100.0)
-        x = jnp.asarray(normal(4, 5))
-        params = parameters(layer, x)
+        x = normal(4, 5)
+        params = parameters(layer, jnp.asarray(x))
         params["key"]["bias"] = params["query"]["bias"] = jnp.zeros(8)
-        shifted = jnp.concatenate([jnp.zeros((3, 5)), x])  # the same steps, three later
-        mask = jnp.arange(7) >= 3
-        close(layer.forward(params, {"x": shifted, "mask": mask})[3:], layer.forward(params, x))
+        shifted = np.concatenate([np.zeros((3, 5)), x])  # the same steps, three later
+        forward, mask = quick(layer.forward), np.arange(7) >= 3
+        close(np.asarray(forward(params, {"x": shifted, "mask": mask}))[3:], forward(params, x))
 
 
 def test_angles_are_exact_at_late_places():
@@ -152,14 +153,14 @@ def test_dropped_weights_keep_the_mean():
     layer = fnn.attention(4, heads=1, dropout=0.5)
     x = jnp.ones((1, 50, 4))
     params = parameters(layer, x)
-    y, same = layer.forward_train(params, jnp.tile(x, (400, 1, 1)), key(1))
+    y, same = quick(layer.forward_train)(params, np.ones((400, 50, 4), np.float32), key(1))
     chex.assert_trees_all_equal(same, params)
-    y, expected = np.asarray(y, np.float64).reshape(-1, 4), np.asarray(layer.forward(params, x))[0, 0]
+    whole = quick(layer.forward)(params, x)
+    y, expected = np.asarray(y, np.float64).reshape(-1, 4), np.asarray(whole)[0, 0]
     assert (y.std(0) > 0.05).any()
     assert (abs(y.mean(0) - expected) < 5 * y.std(0) / np.sqrt(len(y)) + 1e-5).all()
-    np.testing.assert_array_equal(
-        layer.forward(params, x), fnn.attention(4, heads=1).forward_train(params, x, key(1))[0]
-    )
+    undropped, _ = quick(fnn.attention(4, heads=1).forward_train)(params, x, key(1))
+    np.testing.assert_array_equal(whole, undropped)
 
 
 def test_half_precision_adds_up_in_single():
@@ -210,12 +211,16 @@ def test_outputs_and_gradients_are_those_of_pytorch(x64, form):
         layer = fnn.attention(8, heads=2, causal=form == "causal")
         params = jax.tree.map(jnp.asarray, ours(lambda tensor: tensor))
         wrap = lambda x: {"x": x, "mask": jnp.asarray(STEPS)} if form == "padded" else x
-        loss = lambda params, x: (layer.forward(params, wrap(x)) * weights).sum()
-        grads, slope = jax.grad(loss, (0, 1))(params, jnp.asarray(x))
+
+        def loss(params, x):
+            y = layer.forward(params, wrap(x))
+            return (y * weights).sum(), y
+
+        (grads, slope), own = quick(jax.grad(loss, (0, 1), has_aux=True))(params, jnp.asarray(x))
         real = (
             STEPS if form == "padded" else np.ones_like(STEPS)
         )  # theirs computes with what is in the padding
-        close(np.asarray(layer.forward(params, wrap(jnp.asarray(x))))[real], numbers(y)[real])
+        close(np.asarray(own)[real], numbers(y)[real])
         if form != "padded":
             close(slope, given.grad.numpy())
             chex.assert_trees_all_close(grads, ours(lambda tensor: tensor.grad), rtol=1e-10, atol=1e-11)
@@ -228,8 +233,8 @@ def test_outputs_and_gradients_are_those_of_flax(x64):
             num_heads=2, qkv_features=8, out_features=8, dtype=float, param_dtype=float
         )
         x, z = jnp.asarray(normal(2, 6, 5)), jnp.asarray(normal(2, 4, 3, seed=1))
-        mask = jnp.asarray(PAIRS[:, :, 1:5]).at[..., 0].set(True)
-        variables = theirs.init(key(0), x, z)
+        mask = jnp.asarray(PAIRS[:, :, 1:5] | (np.arange(4) == 0))
+        variables = host(quick(theirs.init)(key(0), x, z))
         layer = fnn.attention(8, heads=2)
 
         def ours(tree):
@@ -242,10 +247,10 @@ def test_outputs_and_gradients_are_those_of_flax(x64):
 
         run = lambda variables: (theirs.apply(variables, x, z, mask=mask[:, None]) ** 2).sum()
         mine = lambda params: (layer.forward(params, {"x": x, "context": z, "mask": mask}) ** 2).sum()
-        value, grads = jax.value_and_grad(run)(variables)
-        own, own_grads = jax.value_and_grad(mine)(ours(variables["params"]))
+        value, grads = quick(jax.value_and_grad(run))(variables)
+        own, own_grads = quick(jax.value_and_grad(mine))(ours(variables["params"]))
         close(own, value)
-        chex.assert_trees_all_close(own_grads, ours(grads["params"]), rtol=1e-10, atol=1e-11)
+        chex.assert_trees_all_close(own_grads, ours(host(grads)["params"]), rtol=1e-10, atol=1e-11)
 
 
 # --- learning

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from networks import key, parameters, refused
+from networks import key, parameters, quick, refused
 
 import fnn
 
@@ -30,16 +30,21 @@ def host(tree):
 def test_it_is_a_loop_over_its_steps(x64, cell, leading):
     oracle = getattr(oracles, cell)
     with x64():
-        x = jnp.asarray(normal(*leading, 6, 4))
-        layer, last = CELLS[cell](3), CELLS[cell](3, last=True)
-        params = parameters(layer, x)
-        rows = np.asarray(x).reshape(-1, 6, 4)
+        x = normal(*leading, 6, 4)
+        layers = [
+            CELLS[cell](3, **ways, **ends)
+            for ways in ({}, {"reverse": True})
+            for ends in ({}, {"last": True})
+        ]
+        params = parameters(layers[0], jnp.asarray(x))
+        rows = x.reshape(-1, 6, 4)
+        forwards = quick(lambda params, x: [layer.forward(params, x) for layer in layers])(params, x)
         expected = np.array([oracle(host(params), row) for row in rows]).reshape(*leading, 6, 3)
-        close(layer.forward(params, x), expected)
-        close(last.forward(params, x), expected[..., -1, :])
+        close(forwards[0], expected)
+        close(forwards[1], expected[..., -1, :])
         backwards = np.array([oracle(host(params), row[::-1])[::-1] for row in rows]).reshape(expected.shape)
-        close(CELLS[cell](3, reverse=True).forward(params, x), backwards)
-        close(CELLS[cell](3, reverse=True, last=True).forward(params, x), backwards[..., 0, :])
+        close(forwards[2], backwards)
+        close(forwards[3], backwards[..., 0, :])
 
 
 @every_cell
@@ -48,11 +53,17 @@ def test_both_ways_is_one_way_beside_the_other(x64, cell):
         x = jnp.asarray(normal(2, 5, 4))
         both = CELLS[cell](3, bidirectional=True)
         params = parameters(both, x)
-        there = CELLS[cell](3).forward(params["forward"], x)
-        back = CELLS[cell](3, reverse=True).forward(params["backward"], x)
-        close(both.forward(params, x), jnp.concatenate([there, back], -1))
-        ends = CELLS[cell](3, bidirectional=True, last=True).forward(params, x)
-        close(ends, jnp.concatenate([there[:, -1], back[:, 0]], -1))
+
+        @quick
+        def run(params, x):
+            there = CELLS[cell](3).forward(params["forward"], x)
+            back = CELLS[cell](3, reverse=True).forward(params["backward"], x)
+            ends = CELLS[cell](3, bidirectional=True, last=True).forward(params, x)
+            return there, back, both.forward(params, x), ends
+
+        there, back, together, ends = host(run(params, x))
+        close(together, np.concatenate([there, back], -1))
+        close(ends, np.concatenate([there[:, -1], back[:, 0]], -1))
         assert np.any(params["forward"]["input"]["weight"] != params["backward"]["input"]["weight"])
 
 
@@ -84,12 +95,19 @@ def test_padding_changes_nothing_bit_for_bit(cell, form):
         if filling == 0:
             first = y
         np.testing.assert_array_equal(y, first)
-    for i, length in enumerate(lengths):
-        alone = layer.forward(params, jnp.asarray(x[i : i + 1, :length]))[0]
-        mine = first[i] if form.get("last") else first[i, :length]
+
+    @quick
+    def without_mask(params, x):
+        return [
+            layer.forward(params, x[i : i + 1, :length])[0] for i, length in enumerate(lengths)
+        ], layer.forward(params, x)
+
+    each, unmasked = without_mask(params, x)
+    for mine, alone, length in zip(np.asarray(first), each, lengths, strict=True):
+        mine = mine if form.get("last") else mine[:length]
         np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-6)
     whole = run(params, {"x": x, "mask": np.ones((4, 6), bool)})
-    np.testing.assert_allclose(whole, layer.forward(params, jnp.asarray(x)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(whole, unmasked, rtol=1e-5, atol=1e-6)
 
 
 @every_cell
@@ -100,8 +118,13 @@ def test_a_hole_in_the_mask_is_as_if_the_step_were_not_there(x64, cell):
         params = parameters(layer, x)
         kept = np.array([0, 2, 3, 5])
         mask = np.isin(np.arange(6), kept)[None]
-        y = layer.forward(params, {"x": x, "mask": mask})
-        close(y[:, kept], layer.forward(params, x[:, kept]))
+
+        @quick
+        def run(params, x):
+            return layer.forward(params, {"x": x, "mask": mask}), layer.forward(params, x[:, kept])
+
+        y, without = host(run(params, x))
+        close(y[:, kept], without)
         close(y[:, 1], y[:, 0])  # the output repeats the last one
 
 
@@ -114,18 +137,18 @@ def test_neither_nan_nor_length_zero_reaches_a_gradient(cell, form):
     given = {"x": jnp.asarray(x), "mask": jnp.asarray([[1, 1, 0, 0], [0, 0, 0, 0]])}
     params = parameters(layer, given)
 
-    def total(params, x):
-        return (layer.forward(params, given | {"x": x}) ** 2).sum()
+    @jax.jit
+    def run(params, given):
+        total = lambda params, x: (layer.forward(params, given | {"x": x}) ** 2).sum()
+        y, grads = jax.value_and_grad(total, (0, 1))(params, given["x"])
+        outputs = layer.forward(params, given)
+        return y, grads, outputs, layer.backward(params, given, None, 2 * outputs)
 
-    y, grads = jax.jit(jax.value_and_grad(total, (0, 1)))(params, given["x"])
+    y, grads, outputs, (by_hand, delta_x) = run(params, given)
     assert np.isfinite(y)
     chex.assert_tree_all_finite(grads)
-    outputs = jax.jit(layer.forward)(params, given)
-    by_hand, delta_x = jax.jit(lambda params, given, delta: layer.backward(params, given, None, delta))(
-        params, given, 2 * outputs
-    )
     chex.assert_trees_all_close((by_hand, delta_x["x"]), grads, rtol=1e-4, atol=1e-5)
-    assert not np.any(outputs[1])  # a sequence without steps has the initial state
+    assert not np.any(np.asarray(outputs)[1])  # a sequence without steps has the initial state
 
 
 @every_cell
@@ -134,8 +157,8 @@ def test_the_derivative_by_hand_is_that_of_jax_under_masks_with_holes(x64, cell,
     layer = CELLS[cell](3, **form)
     with x64():
         x = jnp.asarray(normal(3, 5, 4))
-        mask = jnp.asarray(normal(3, 5, seed=1) > -0.5)
-        given = {"x": x, "mask": mask}
+        mask = normal(3, 5, seed=1) > -0.5
+        given = {"x": x, "mask": jnp.asarray(mask)}
         params = parameters(layer, given)
 
         def by_hand_and_by_jax(params, given, delta):
@@ -145,22 +168,26 @@ def test_the_derivative_by_hand_is_that_of_jax_under_masks_with_holes(x64, cell,
         delta = jnp.asarray(normal(*jax.eval_shape(layer.forward, params, given).shape, seed=2))
         (grads, delta_x), expected = jax.jit(by_hand_and_by_jax)(params, given, delta)
         chex.assert_trees_all_close((grads, delta_x["x"]), expected, rtol=1e-10, atol=1e-10)
-        assert not np.any(delta_x["x"][~mask])
+        assert not np.any(np.asarray(delta_x["x"])[~mask])
 
 
 def test_no_steps_are_the_initial_state():
     for make in CELLS.values():
         layer = make(3, last=True)
         params = parameters(layer, jnp.ones((2, 5, 4)))
-        np.testing.assert_array_equal(layer.forward(params, jnp.ones((2, 0, 4))), np.zeros((2, 3)))
-        assert make(3).forward(params, jnp.ones((2, 0, 4))).shape == (2, 0, 3)
+        last, each = quick(lambda *given: (layer.forward(*given), make(3).forward(*given)))(
+            params, jnp.ones((2, 0, 4))
+        )
+        np.testing.assert_array_equal(last, np.zeros((2, 3)))
+        assert each.shape == (2, 0, 3)
 
 
 def test_a_dict_need_not_have_a_mask():
     layer, x = fnn.gru(3), jnp.asarray(normal(2, 5, 4), jnp.float32)
     params = parameters(layer, x)
-    np.testing.assert_array_equal(layer.forward(params, {"x": x}), layer.forward(params, x))
-    _, delta_x = layer.backward(params, {"x": x}, None, jnp.ones((2, 5, 3)))
+    forward, backward = quick(layer.forward), quick(layer.backward)
+    np.testing.assert_array_equal(forward(params, {"x": x}), forward(params, x))
+    _, delta_x = backward(params, {"x": x}, None, jnp.ones((2, 5, 3)))
     assert list(delta_x) == ["x"] and delta_x["x"].shape == x.shape
 
 
@@ -210,9 +237,13 @@ def test_outputs_and_gradients_are_those_of_pytorch(x64, cell, both):
     with x64():
         layer = CELLS[cell](3, bidirectional=both)
         params = {"forward": own(""), "backward": own("_reverse")} if both else own("")
-        loss = lambda params, x: (layer.forward(params, x) * weights).sum()
-        grads, slope = jax.grad(loss, (0, 1))(params, jnp.asarray(x))
-        close(layer.forward(params, jnp.asarray(x)), y.detach().numpy())
+
+        def loss(params, x):
+            y = layer.forward(params, x)
+            return (y * weights).sum(), y
+
+        (grads, slope), ours = quick(jax.grad(loss, (0, 1), has_aux=True))(params, jnp.asarray(x))
+        close(ours, y.detach().numpy())
         close(slope, given.grad.numpy())
         first = grads["forward"] if both else grads
         close(first["input"]["weight"], theirs.weight_ih_l0.grad.numpy().T)

@@ -24,7 +24,7 @@ def normal(*shape, seed=0):
 @pytest.mark.parametrize("features", [1, 6, 7])
 def test_waves_are_sines_and_cosines_in_turns(x64, features):
     with x64():
-        y = fnn.positional_encoding().forward((), jnp.zeros((2, 50, features)))
+        y = np.asarray(quick(fnn.positional_encoding().forward)((), jnp.zeros((2, 50, features))))
     for t in (0, 1, 49):
         for i in range(features):
             wave = (np.sin, np.cos)[i % 2]
@@ -68,8 +68,15 @@ def test_it_is_attention_and_two_dense_layers_each_after_a_norm(x64):
             block = fnn.transformer_block(4, heads=2, **options)
             params = parameters(block, x)
             assert params["feed_forward"][1]["weight"].shape == (4, 16)
-            close(block.forward(params, x), by_hand(params, x, **options))
-            close(block.forward_train(params, x, key(0))[0], by_hand(params, x, **options))
+
+            @quick
+            def run(params, x, key):
+                trained, _ = block.forward_train(params, x, key)
+                return block.forward(params, x), trained, by_hand(params, x, **options)
+
+            y, trained, expected = run(params, x, key(0))
+            close(y, expected)
+            close(trained, expected)
         assert fnn.transformer_block(4, 2, hidden=3).init(key(0), x)["feed_forward"][1]["weight"].shape == (
             4,
             3,
@@ -83,16 +90,17 @@ def test_a_dict_goes_on_with_its_mask_and_backwards_too(x64):
         x = jnp.asarray(normal(2, 5, 4))
         deep = fnn.repeat(2, block)
         params = parameters(deep, {"x": x, "mask": mask})
-        y = deep.forward(params, {"x": x, "mask": mask})
+        forward = quick(deep.forward)
+        y = forward(params, {"x": x, "mask": mask})
         assert set(y) == {"x", "mask"} and y["mask"] is not None
         np.testing.assert_array_equal(y["mask"], mask)
-        other = deep.forward(params, {"x": x.at[0, 2].set(7.0), "mask": mask})
+        other = forward(params, {"x": x.at[0, 2].set(7.0), "mask": mask})
         close(np.asarray(other["x"])[np.asarray(mask)], np.asarray(y["x"])[np.asarray(mask)])
-        assert abs(deep.forward(params, x)[0, 0] - y["x"][0, 0]).max() > 1e-3
+        assert abs(np.asarray(forward(params, x))[0, 0] - np.asarray(y["x"])[0, 0]).max() > 1e-3
         network = fnn.serial(deep, lambda given: given["x"], fnn.dense(1))
         params = parameters(network, {"x": x, "mask": mask})
         found = fnn.backprop(network, fnn.mse, params, {"x": x, "mask": mask}, jnp.zeros((2, 5, 1)), mask)
-        expected = jax.grad(fnn.loss(network, fnn.mse))(
+        expected = quick(jax.grad(fnn.loss(network, fnn.mse)))(
             params, {"x": x, "mask": mask}, jnp.zeros((2, 5, 1)), mask
         )
         chex.assert_trees_all_close(found.grads, expected, rtol=1e-10, atol=1e-12)
@@ -104,13 +112,14 @@ def test_dropout_falls_on_weights_and_on_both_branches():
     block = fnn.transformer_block(8, heads=2, dropout=0.5)
     params = parameters(block, x)
     plain = fnn.transformer_block(8, heads=2)
-    chex.assert_trees_all_equal(block.forward(params, x), plain.forward(params, x))
-    one, again, other = (block.forward_train(params, x, key(k))[0] for k in (1, 1, 2))
+    chex.assert_trees_all_equal(quick(block.forward)(params, x), quick(plain.forward)(params, x))
+    train = quick(block.forward_train)
+    one, again, other = (np.asarray(train(params, x, key(k))[0]) for k in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert np.any(one != other)
     silent = jax.tree.map(jnp.zeros_like, params)
     silent["attention"][0]["output"]["bias"] = jnp.ones(8)  # attention's branch gives 1 everywhere
-    drawn = np.asarray(block.forward_train(silent, 0 * x, key(1))[0])
+    drawn = np.asarray(train(silent, 0 * x, key(1))[0])
     assert set(np.unique(drawn)) == {0.0, 2.0}
 
 
@@ -143,9 +152,13 @@ def test_outputs_and_gradients_are_those_of_pytorch(x64, mask):
         exact = functools.partial(jax.nn.gelu, approximate=False)
         block = fnn.transformer_block(8, heads=2, hidden=12, causal=mask, activation=exact)
         params = jax.tree.map(jnp.asarray, ours(lambda tensor: tensor))
-        loss = lambda params, x: (block.forward(params, x) * weights).sum()
-        grads, slope = quick(jax.grad(loss, (0, 1)))(params, jnp.asarray(x))
-        close(block.forward(params, jnp.asarray(x)), y.detach().numpy())
+
+        def loss(params, x):
+            y = block.forward(params, x)
+            return (y * weights).sum(), y
+
+        (grads, slope), own = quick(jax.grad(loss, (0, 1), has_aux=True))(params, jnp.asarray(x))
+        close(own, y.detach().numpy())
         np.testing.assert_allclose(slope, given.grad.numpy(), rtol=1e-9, atol=1e-11)
         chex.assert_trees_all_close(grads, ours(lambda tensor: tensor.grad), rtol=1e-9, atol=1e-11)
 

@@ -14,6 +14,7 @@ from runs import compilations
 
 import fnn
 from fnn.losses.alignment import ctc_slope
+from fnn.workflow.rows import check_targets
 
 LABELS = [[1, 2], [2, 2], [1], [], [2, 1, 2]]
 
@@ -49,14 +50,15 @@ def logits(frames=5, classes=3, rows=5, seed=0):
 
 
 def test_it_is_the_sum_over_all_paths(x64):
-    z = logits()
+    z, y = logits(), padded(LABELS)
     each = [surprise(rows, labels) for rows, labels in zip(z, LABELS, strict=True)]
     weights = np.array([1.0, 2.0, 0.0, 3.0, 0.5])
+    alone_and_together = jax.jit(lambda z: ([fnn.ctc(z[i], y[i]) for i in range(len(y))], fnn.ctc(z, y)))
     with x64():
-        ours = [fnn.ctc(rows, labels) for rows, labels in zip(z, padded(LABELS), strict=True)]
-        np.testing.assert_allclose(ours, each, rtol=1e-12)
-        np.testing.assert_allclose(fnn.ctc(z, padded(LABELS)), np.mean(each), rtol=1e-12)
-        weighted = jax.jit(fnn.ctc)(z, padded(LABELS), weights)
+        alone, together = alone_and_together(z)
+        np.testing.assert_allclose(alone, each, rtol=1e-12)
+        np.testing.assert_allclose(together, np.mean(each), rtol=1e-12)
+        weighted = jax.jit(fnn.ctc)(z, y, weights)
         np.testing.assert_allclose(weighted, np.average(each, weights=weights), rtol=1e-12)
 
 
@@ -66,7 +68,8 @@ def test_any_class_may_be_the_blank(blank, x64):
     labels = [[others[0], others[1]], [others[1], others[1]], [others[0]], [], [others[1]]]
     each = [surprise(rows, row, blank) for rows, row in zip(z, labels, strict=True)]
     with x64():
-        np.testing.assert_allclose(fnn.ctc(z, padded(labels), blank=blank), np.mean(each), rtol=1e-12)
+        value = jax.jit(lambda z: fnn.ctc(z, padded(labels), blank=blank))(z)
+        np.testing.assert_allclose(value, np.mean(each), rtol=1e-12)
 
 
 MASK = np.arange(5) < np.array([[5], [4], [2], [3], [0]])
@@ -91,11 +94,15 @@ def test_the_slope_is_that_of_the_sum_over_all_paths(kind, x64):
         each = [frames[i].max() * by_every_path(z[i][frames[i] > 0], LABELS[i]) for i in counted]
         return sum(each) / max(sum(frames[i].max() for i in counted), 1e-9)
 
+    @jax.jit
+    def value_and_slopes(z):
+        value = functools.partial(fnn.ctc, targets=y, sample_weight=weights)
+        return value(z), jax.grad(value)(z), ctc_slope(z, y, weights)
+
     with x64():
-        value = jax.jit(functools.partial(fnn.ctc, targets=y, sample_weight=weights))
-        by_jax, by_hand = map(np.asarray, (jax.grad(value)(jnp.array(z)), ctc_slope(z, y, weights)))
-        expected = np.asarray(jax.jit(jax.grad(every_path))(jnp.array(z))) if counted else 0 * z
-        np.testing.assert_allclose(value(z), every_path(z) if counted else 0, rtol=1e-12)
+        value, by_jax, by_hand = map(np.asarray, value_and_slopes(z))
+        total, expected = jax.jit(jax.value_and_grad(every_path))(z) if counted else (0, 0 * z)
+        np.testing.assert_allclose(value, total, rtol=1e-12)
     np.testing.assert_allclose(by_hand, expected, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(by_jax, expected, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(by_hand.sum(-1), 0, atol=1e-14)
@@ -107,20 +114,21 @@ def test_the_slope_is_that_of_the_sum_over_all_paths(kind, x64):
 @pytest.mark.parametrize("labels", LABELS, ids=str)
 def test_its_first_and_second_derivative_are_those_of_the_sum_over_all_paths(labels, x64):
     z, y = logits(rows=1)[0], padded([labels])[0]
+    both = (lambda z: fnn.ctc(z, y)), functools.partial(by_every_path, labels=labels)
+    derivatives = jax.grad, jax.jacfwd, jax.hessian
     with x64():
-        for derivative in (jax.grad, jax.jacfwd, jax.hessian):
-            ours = jax.jit(derivative(lambda z: fnn.ctc(z, y)))(jnp.array(z))
-            expected = jax.jit(derivative(functools.partial(by_every_path, labels=labels)))(jnp.array(z))
-            np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+        pairs = jax.jit(lambda z: [[derivative(f)(z) for f in both] for derivative in derivatives])(z)
+    for ours, expected in pairs:
+        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 7])
 def test_backward_propagation_begins_with_the_slope_by_hand(classes):
-    x, y = jnp.float32(logits()), padded([[1], [1, 1], [], [classes - 1], [1]])
+    x, y = np.float32(logits()), padded([[1], [1, 1], [], [classes - 1], [1]])
     network = fnn.serial(fnn.dense(classes))
     params, weights = network.init(jax.random.key(0), x), MASK * 1.0
     found = fnn.backprop(network, fnn.ctc, params, x, y, weights)
-    grads = jax.grad(fnn.loss(network, fnn.ctc))(params, x, y, weights)
+    grads = jax.jit(jax.grad(lambda params: fnn.loss(network, fnn.ctc)(params, x, y, weights)))(params)
     assert found.automatic == ()
     np.testing.assert_allclose(found.grads[0]["weight"], grads[0]["weight"], rtol=1e-4, atol=1e-5)
 
@@ -132,10 +140,11 @@ def test_frames_of_weight_0_are_not_there_wherever_they_stand(x64):
     each = [surprise(rows[keep == 1], labels) for rows, keep, labels in zip(z, holes, LABELS, strict=True)]
     moved = np.array([[-1, 1, -1, 2], [-1, -1, 2, 2], [-1, 1, -1, -1], [-1] * 4, [2, 1, -1, 2]])
     with x64():
-        np.testing.assert_allclose(fnn.ctc(broken, y, holes), np.mean(each), rtol=1e-12)
-        np.testing.assert_allclose(fnn.ctc(broken, moved, holes), np.mean(each), rtol=1e-12)
-        np.testing.assert_array_equal(ctc_slope(z, moved, holes), ctc_slope(z, y, holes))
-        assert np.isfinite(jax.grad(fnn.ctc)(jnp.array(broken), y, holes)).all()
+        values = jax.jit(lambda z: [fnn.ctc(z, labels, holes) for labels in (y, moved)])(broken)
+        np.testing.assert_allclose(values, [np.mean(each)] * 2, rtol=1e-12)
+        slope = jax.jit(ctc_slope)
+        np.testing.assert_array_equal(slope(z, moved, holes), slope(z, y, holes))
+        assert np.isfinite(jax.jit(jax.grad(lambda z: fnn.ctc(z, y, holes)))(broken)).all()
 
 
 # Peers --------------------------------------------------------------------------------------------
@@ -153,7 +162,7 @@ def test_its_values_and_slopes_are_those_of_pytorch(x64):
     )  # fmt: skip
     each.mean().backward()
     with x64():
-        value, slopes = jax.value_and_grad(fnn.ctc)(jnp.array(z), y, mask)
+        value, slopes = jax.jit(jax.value_and_grad(lambda z: fnn.ctc(z, y, mask)))(z)
     np.testing.assert_allclose(value, each.mean().item(), rtol=1e-10)
     np.testing.assert_allclose(slopes, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
 
@@ -163,19 +172,25 @@ def test_long_sequences_agree_with_optax(x64):
     draw = np.random.default_rng(0)
     z, y = draw.normal(size=(3, 200, 20)), draw.integers(1, 20, size=(3, 40))
     with x64():
-        none = jnp.zeros(z.shape[:2]), jnp.zeros(y.shape)
-        theirs = optax.ctc_loss(jnp.array(z), none[0], jnp.array(y), none[1], log_epsilon=-1e30).mean()
-        np.testing.assert_allclose(fnn.ctc(z, y), theirs, rtol=1e-10)
+        none = np.zeros(z.shape[:2]), np.zeros(y.shape)
         loss = lambda z: optax.ctc_loss(z, none[0], jnp.array(y), none[1], log_epsilon=-1e30).mean()
-        exact = jax.jit(jax.grad(loss))(jnp.array(z))
-        np.testing.assert_allclose(ctc_slope(z, y), exact, rtol=1e-8, atol=1e-12)
-    narrow, slopes = jax.jit(jax.value_and_grad(fnn.ctc))(np.float32(z), y)
+        theirs, exact = jax.jit(jax.value_and_grad(loss))(z)
+        ours, slopes = jax.jit(lambda z: (fnn.ctc(z, y), ctc_slope(z, y)))(z)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+        np.testing.assert_allclose(slopes, exact, rtol=1e-8, atol=1e-12)
+    narrow_and_slopes = jax.jit(lambda z: (jax.value_and_grad(fnn.ctc)(z, y), ctc_slope(z, y)))
+    (narrow, slopes), by_hand = narrow_and_slopes(np.float32(z))
     np.testing.assert_allclose(narrow, theirs, rtol=1e-5)
-    for rounded in (slopes, ctc_slope(np.float32(z), y)):  # of a likelihood of e⁻⁶⁰⁰, known to 1e-4
+    for rounded in (slopes, by_hand):  # of a likelihood of e⁻⁶⁰⁰, known to 1e-4
         np.testing.assert_allclose(rounded, exact, atol=1e-4)
 
 
 # Laws and edges -----------------------------------------------------------------------------------
+
+
+@jax.jit
+def both(z, labels):
+    return fnn.ctc(z, labels), fnn.softmax_cross_entropy(z, labels)
 
 
 @hypothesis.given(st.lists(st.integers(1, 3), min_size=6, max_size=6), st.integers(0, 99))
@@ -183,14 +198,16 @@ def test_long_sequences_agree_with_optax(x64):
 def test_with_as_many_frames_as_labels_it_is_cross_entropy(steps, seed):
     labels = np.cumsum(steps) % 4 + 1  # no two neighbours alike: they would need a blank between them
     z = np.random.default_rng(seed).normal(size=(1, len(labels), 5))
-    total = len(labels) * fnn.softmax_cross_entropy(z, labels[None])
-    np.testing.assert_allclose(fnn.ctc(z, labels[None]), total, rtol=1e-5)
+    check_targets(fnn.ctc, z, labels[None])
+    alignment, each = both(z, labels[None])
+    np.testing.assert_allclose(alignment, len(labels) * each, rtol=1e-5)
 
 
 def test_the_probabilities_of_all_label_sequences_sum_to_1():
     z = logits(frames=3, rows=1)
     every = [labels for size in range(4) for labels in itertools.product((1, 2), repeat=size)]
-    costs = [fnn.ctc(z, np.array([labels], int).reshape(1, -1)) for labels in every if fits(labels, 3)]
+    targets = [np.array([labels], int).reshape(1, -1) for labels in every if fits(labels, 3)]
+    costs = jax.jit(lambda z: [fnn.ctc(z, labels) for labels in targets])(z)
     np.testing.assert_allclose(np.exp(-np.array(costs)).sum(), 1, rtol=1e-5)
 
 
@@ -200,44 +217,54 @@ def fits(labels, frames):
 
 def test_ids_of_few_bits_and_a_blank_that_is_a_float_are_the_same():
     z, y = logits(rows=3), np.array([[1, 2], [2, 2], [1, 1]])
-    expected = fnn.ctc(z, y)
-    assert fnn.ctc(z, y.astype(np.uint8)) == fnn.ctc(z, y.astype(np.int64), blank=0.0) == expected
+    few, many = y.astype(np.uint8), y.astype(np.int64)
+    costs = jax.jit(lambda z: (fnn.ctc(z, few), fnn.ctc(z, many, blank=0.0), fnn.ctc(z, y)))(z)
+    assert costs[0] == costs[1] == costs[2]
     none = np.zeros((3, 0, 3))
-    assert fnn.ctc(none, np.full((3, 2), -1), np.ones((3, 0))) == 0
+    assert jax.jit(lambda z: fnn.ctc(z, np.full((3, 2), -1), np.ones((3, 0))))(none) == 0
 
 
 def test_shifts_of_a_frame_change_nothing():
     z, y = logits(), padded(LABELS)
     shift = np.random.default_rng(1).normal(size=(len(z), 5, 1))
-    np.testing.assert_allclose(fnn.ctc(z + shift, y), fnn.ctc(z, y), rtol=1e-5)
+    cost = jax.jit(lambda z: fnn.ctc(z, y))
+    np.testing.assert_allclose(cost(z + shift), cost(z), rtol=1e-5)
 
 
 @pytest.mark.parametrize("labels", [[1, 2, 1, 2, 1, 2], [1, 1, 1, 1], [2, 1, 1, 2, 2]])
 def test_labels_that_cannot_fit_are_left_out(labels):
-    z, y = logits(rows=2), padded([labels, [1, 2]], 6)
-    value, slopes = jax.value_and_grad(fnn.ctc)(jnp.float32(z), y)
-    np.testing.assert_allclose(value, fnn.ctc(z[1:], y[1:]), rtol=1e-6)
-    np.testing.assert_array_equal(slopes[0], 0)
-    np.testing.assert_allclose(ctc_slope(jnp.float32(z), y), slopes, atol=1e-6)
-    assert fnn.ctc(z[:1], y[:1]) == 0
+    z, y = np.float32(logits(rows=2)), padded([labels, [1, 2]], 6)
+    alone = lambda z: (fnn.ctc(z[:1], y[:1]), fnn.ctc(z[1:], y[1:]))
+    (value, slopes), by_hand = jax.jit(lambda z: (jax.value_and_grad(fnn.ctc)(z, y), ctc_slope(z, y)))(z)
+    left_out, counted = jax.jit(alone)(z)
+    np.testing.assert_allclose(value, counted, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(slopes)[0], 0)
+    np.testing.assert_allclose(by_hand, slopes, atol=1e-6)
+    assert left_out == 0
+
+
+@jax.jit
+def value_and_slopes(z):
+    return jax.value_and_grad(fnn.ctc)(z, padded(LABELS)), ctc_slope(z, padded(LABELS))
 
 
 @pytest.mark.parametrize("size", [1e4, 1e-4, 0.0])
 def test_large_logits_have_finite_costs_and_slopes(size):
-    z, y = np.float32(size * logits()), padded(LABELS)
-    value, slopes = jax.value_and_grad(fnn.ctc)(z, y)
+    (value, slopes), by_hand = value_and_slopes(np.float32(size * logits()))
     assert np.isfinite(value) and np.isfinite(slopes).all()
-    np.testing.assert_allclose(ctc_slope(z, y), slopes, atol=1e-5)
+    np.testing.assert_allclose(by_hand, slopes, atol=1e-5)
 
 
 def test_a_sure_and_right_prediction_costs_nothing():
     path = np.array([[0, 1, 1, 0, 2]])
     z = np.float32(1e4) * np.eye(3, dtype=np.float32)[path]
-    assert fnn.ctc(z, np.array([[1, 2]])) == 0
-    np.testing.assert_array_equal(jax.grad(fnn.ctc)(z, np.array([[1, 2]])), 0)
+    right = jax.jit(lambda z: fnn.ctc(z, np.array([[1, 2]])))
+    assert right(z) == 0
+    np.testing.assert_array_equal(jax.jit(jax.grad(right))(z), 0)
     ruled_out = np.where(z == 0, -np.inf, z)
-    assert fnn.ctc(ruled_out, np.array([[1, 2]])) == 0
-    assert fnn.ctc(ruled_out, np.array([[2, 1]])) == np.inf  # not finite: the logits say it cannot be
+    assert right(ruled_out) == 0
+    impossible = jax.jit(lambda z: fnn.ctc(z, np.array([[2, 1]])))
+    assert impossible(ruled_out) == np.inf  # not finite: the logits say it cannot be
 
 
 def test_what_is_not_known_is_never_hidden():

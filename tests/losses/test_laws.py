@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from runs import compilations
 
 import fnn
+from fnn.workflow.rows import check_targets
 
 ROWS, OUTPUTS = 6, 3
 reals = arrays(np.float32, (ROWS, OUTPUTS), elements=st.floats(-20, 20, width=32))
@@ -57,11 +58,16 @@ COSTS = {  # cost, its targets, the name of an option and two numbers for it
 every_cost = pytest.mark.parametrize("name", COSTS)
 
 
+@functools.cache
+def cost_of(name):
+    """A cost with an option of its own: one function, so that it is compiled once for all examples."""
+    cost, _, option = COSTS[name]
+    return functools.partial(cost, **{option[0]: jax.tree.map(np.asarray, option[1])}) if option else cost
+
+
 def example(name, z, y):
     """A cost with an option of its own, predictions and targets of its kind."""
-    cost, kind, option = COSTS[name]
-    if option:
-        cost = functools.partial(cost, **{option[0]: jax.tree.map(jnp.asarray, option[1])})
+    cost, kind = cost_of(name), COSTS[name][1]
     if kind == "two":
         return cost, np.concatenate([z, y["real"] / 4], -1), y["real"]
     if kind == "rows":
@@ -82,9 +88,10 @@ def of(rows, tree):
 @laws
 def test_permuting_the_rows_changes_nothing(name, z, y, order, weights):
     cost, z, y = example(name, z, y)
-    order = np.array(order)
-    value = jax.jit(cost)(of(order, z), of(order, y), weights[order])
-    np.testing.assert_allclose(value, cost(z, y, weights), rtol=1e-4, atol=1e-5)
+    check_targets(cost, z, y, weights)
+    order, value = np.array(order), jax.jit(cost)
+    permuted = value(of(order, z), of(order, y), weights[order])
+    np.testing.assert_allclose(permuted, value(z, y, weights), rtol=1e-4, atol=1e-5)
 
 
 @every_cost
@@ -97,8 +104,10 @@ def test_a_weight_is_how_often_a_row_comes(name, z, y, weights):
     weights = np.bincount(rows, minlength=ROWS).astype(np.float32)
     filled = np.resize(rows, 4 * ROWS)  # one shape for all examples: what is added has no weight
     there = np.arange(4 * ROWS) < len(rows)
+    check_targets(cost, z, y, weights)
+    value = jax.jit(cost)
     np.testing.assert_allclose(
-        cost(of(filled, z), of(filled, y), there), cost(z, y, weights), rtol=1e-4, atol=1e-5
+        value(of(filled, z), of(filled, y), there), value(z, y, weights), rtol=1e-4, atol=1e-5
     )
 
 
@@ -116,13 +125,14 @@ SOFTMAX = [
 @laws
 def test_shifting_all_logits_of_a_row_changes_nothing(name, z, y, shift):
     cost, z, y = example(name, z, y)
-    np.testing.assert_allclose(cost(z + np.float32(shift), y), cost(z, y), rtol=1e-4, atol=1e-3)
+    check_targets(cost, z, y)
+    value = jax.jit(cost)
+    np.testing.assert_allclose(value(z + np.float32(shift), y), value(z, y), rtol=1e-4, atol=1e-3)
 
 
-@given(z=reals, y=targets, weights=often)
-@laws
-def test_costs_that_are_another_at_the_end_of_an_option(z, y, weights):
-    pairs = [
+@jax.jit
+def pairs_at_the_end_of_an_option(z, y, weights):
+    return [
         (fnn.focal(z, y["answers"], weights, gamma=0.0), fnn.binary_cross_entropy(z, y["answers"], weights)),
         (fnn.focal(z, y["ids"], weights, gamma=0.0), fnn.softmax_cross_entropy(z, y["ids"], weights)),
         (fnn.huber(z, y["real"], weights, delta=1e6), fnn.mse(z, y["real"], weights) / 2),
@@ -136,7 +146,12 @@ def test_costs_that_are_another_at_the_end_of_an_option(z, y, weights):
             fnn.binary_cross_entropy(z, y["answers"], weights),
         ),
     ]  # fmt: skip
-    for one, other in pairs:
+
+
+@given(z=reals, y=targets, weights=often)
+@laws
+def test_costs_that_are_another_at_the_end_of_an_option(z, y, weights):
+    for one, other in pairs_at_the_end_of_an_option(z, y, weights):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 

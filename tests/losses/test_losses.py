@@ -93,9 +93,9 @@ def test_value_and_gradient_equal_the_formula(name, kind, options, shape, x64):
 def test_ids_are_one_hot_rows(options):
     logits, ids, weights = example("ids", (2, 4, 3))
     rows = np.eye(3)[ids]
-    one = fnn.softmax_cross_entropy(logits, ids, weights, **numbers_of(options))
-    for other in (rows, rows.astype(np.int32)):
-        other = fnn.softmax_cross_entropy(logits, other, weights, **numbers_of(options))
+    cost = functools.partial(fnn.softmax_cross_entropy, sample_weight=weights, **numbers_of(options))
+    one, *others = jax.jit(lambda z: [cost(z, y) for y in (ids, rows, rows.astype(np.int32))])(logits)
+    for other in others:
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -103,26 +103,30 @@ def test_agrees_with_optax_where_the_form_is_the_same(x64):
     optax = pytest.importorskip("optax")
     logits, real, _ = example("real", (5, 3))
     binary, ids, rows = (example(k, (5, 3))[1] for k in ("binary", "ids", "probabilities"))
-    with x64():
-        logits, real, binary, rows = map(jnp.array, (logits, real, binary, rows))
-        pairs = [
-            (fnn.mse(logits, real), optax.squared_error(logits, real)),
-            (fnn.huber(logits, real, delta=0.3), optax.huber_loss(logits, real, delta=0.3)),
+
+    @jax.jit
+    def pairs(logits):
+        smooth = optax.smooth_labels(jnp.array(rows), 0.1)
+        return [
+            (fnn.mse(logits, real), optax.squared_error(logits, real).mean()),
+            (fnn.huber(logits, real, delta=0.3), optax.huber_loss(logits, real, delta=0.3).mean()),
             (
                 fnn.binary_cross_entropy(logits, binary),
-                optax.sigmoid_binary_cross_entropy(logits, binary),
+                optax.sigmoid_binary_cross_entropy(logits, jnp.array(binary)).mean(),
             ),
             (
                 fnn.softmax_cross_entropy(logits, ids),
-                optax.softmax_cross_entropy_with_integer_labels(logits, ids),
+                optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array(ids)).mean(),
             ),
             (
                 fnn.softmax_cross_entropy(logits, rows, label_smoothing=0.1),
-                optax.softmax_cross_entropy(logits, optax.smooth_labels(rows, 0.1)),
+                optax.softmax_cross_entropy(logits, smooth).mean(),
             ),
         ]
-        for ours, theirs in pairs:
-            np.testing.assert_allclose(ours, theirs.mean(), rtol=1e-12)
+
+    with x64():
+        for ours, theirs in pairs(logits):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 # --- weights
@@ -132,7 +136,7 @@ def test_agrees_with_optax_where_the_form_is_the_same(x64):
 def test_no_weight_at_all_costs_0_and_teaches_nothing(name, kind, options):
     predictions, targets, weights = example(kind, (4, 3))
     one = jax.value_and_grad(lambda p: getattr(fnn, name)(p, targets, 0 * weights, **numbers_of(options)))
-    value, slopes = one(jnp.float32(predictions))
+    value, slopes = jax.jit(one)(predictions)
     assert value == 0
     np.testing.assert_array_equal(slopes, 0)
 
@@ -141,16 +145,20 @@ def test_no_weight_at_all_costs_0_and_teaches_nothing(name, kind, options):
 def test_a_row_of_weight_0_counts_as_left_out_and_one_of_weight_3_as_three(name, kind, options):
     predictions, targets, _ = example(kind, (4, 3))
     counts = np.array([1, 0, 3, 2])
+    mask, rows = counts > 0, np.repeat(np.arange(4), counts)
 
     def cost(predictions, targets, weights=None):
         return getattr(fnn, name)(predictions, targets, weights, **numbers_of(options))
 
-    repeated = cost(np.repeat(predictions, counts, 0), np.repeat(targets, counts, 0))
-    np.testing.assert_allclose(cost(predictions, targets, counts), repeated, rtol=1e-6)
-    mask = counts > 0
-    kept = cost(predictions[mask], targets[mask])
-    np.testing.assert_allclose(cost(predictions, targets, mask), kept, rtol=1e-6)
-    slopes = jax.grad(cost)(jnp.float32(predictions), targets, mask)
+    @jax.jit
+    def results(z):
+        counted = cost(z, targets, counts), cost(z[rows], targets[rows])
+        masked = cost(z, targets, mask), cost(z[mask], targets[mask])
+        return counted, masked, jax.grad(cost)(z, targets, mask)
+
+    *pairs, slopes = jax.tree.map(np.asarray, results(predictions))
+    for weighted, left_out_or_repeated in pairs:
+        np.testing.assert_allclose(weighted, left_out_or_repeated, rtol=1e-6)
     np.testing.assert_array_equal(slopes[1], 0)
     assert np.abs(slopes[0]).max() > 0
 
@@ -163,21 +171,23 @@ def test_value_and_gradient_are_finite_at_huge_logits(name, kind, options):
     _, targets, _ = example(kind, (6, 3))
     signs = np.array([[1, -1, 0], [-1, 1, 1], [-1, -1, -1]] * 2, np.float32)
     one = jax.value_and_grad(lambda z: getattr(fnn, name)(z, targets, **numbers_of(options)))
-    value, slopes = one(1e4 * signs)
+    value, slopes = jax.jit(one)(1e4 * signs)
     expected = getattr(oracles, name)(1e4 * signs, targets, **options)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert np.isfinite(slopes).all() and np.abs(slopes).max() > 0
 
 
 def test_a_perfect_prediction_costs_0_and_teaches_nothing():
-    real = jnp.array([[1.0, -2.0], [0.0, 3e4]])
-    binary, ids = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.array([1, 0])
+    real = np.float32([[1.0, -2.0], [0.0, 3e4]])
+    binary, ids = np.float32([[0.0, 1.0], [1.0, 0.0]]), np.array([1, 0])
     perfect = dict.fromkeys(("mse", "rmse", "mae", "huber"), (real, real))
     perfect["binary_cross_entropy"] = (2e4 * binary - 1e4, binary)
-    perfect["softmax_cross_entropy"] = (2e4 * jnp.eye(2)[ids] - 1e4, ids)
+    perfect["softmax_cross_entropy"] = (2e4 * np.eye(2, dtype=np.float32)[ids] - 1e4, ids)
+    weights = None, np.array([1.0, 2.0]), np.array([0.0, 1.0])
     for name, (predictions, targets) in perfect.items():
-        for weights in (None, jnp.array([1.0, 2.0]), jnp.array([0.0, 1.0])):
-            value, slopes = jax.value_and_grad(getattr(fnn, name))(predictions, targets, weights)
+        one = jax.value_and_grad(getattr(fnn, name))
+        results = jax.jit(lambda p, one=one, targets=targets: [one(p, targets, w) for w in weights])
+        for value, slopes in results(predictions):
             assert value == 0, name
             np.testing.assert_array_equal(slopes, 0, err_msg=name)
 
@@ -185,19 +195,19 @@ def test_a_perfect_prediction_costs_0_and_teaches_nothing():
 @every_cost
 def test_half_precision_predictions_give_a_float32_cost(name, kind):
     predictions, targets, weights = example(kind, (5, 3))
-    rounded = jnp.asarray(predictions, jnp.bfloat16)
-    value, slopes = jax.value_and_grad(getattr(fnn, name))(rounded, targets, weights)
+    rounded = predictions.astype(jnp.bfloat16)
+    value, slopes = jax.jit(lambda p: jax.value_and_grad(getattr(fnn, name))(p, targets, weights))(rounded)
     assert (value.dtype, slopes.dtype) == (jnp.float32, jnp.bfloat16)
     expected = getattr(oracles, name)(rounded, targets, weights)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_real_targets_may_be_integers():
-    for name in ELEMENTWISE:
-        cost = getattr(fnn, name)
-        value = cost(jnp.array([0.5, 2.0]), jnp.array([1, 0]))
-        assert value == cost(jnp.array([0.5, 2.0]), jnp.array([1.0, 0.0]))
-        assert value.dtype == jnp.float32
+    targets = np.array([1, 0]), np.float32([1.0, 0.0])
+    values = jax.jit(lambda p: [[getattr(fnn, name)(p, y) for y in targets] for name in ELEMENTWISE])
+    for whole, real in values(np.float32([0.5, 2.0])):
+        assert whole == real
+        assert whole.dtype == np.float32
 
 
 # --- transformations
@@ -210,7 +220,7 @@ def test_a_map_over_problems_is_a_loop_of_gradients(name, kind, options):
         cost = getattr(fnn, name)
         return jax.grad(lambda p: cost(p, targets, weights, **numbers_of(options)))(predictions)
 
-    problems = [jnp.asarray(part) for part in example(kind, (3, 4, 2, 3))]
+    problems = example(kind, (3, 4, 2, 3))
     together = jax.vmap(slopes)(*problems)
     alone = [slopes(*(part[k] for part in problems)) for k in range(3)]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-7)
@@ -294,29 +304,29 @@ def test_refuses_weights_that_are_no_prefix(name, shape):
 
 
 WITHOUT = {
-    "mse": (jnp.array([[1.0], [jnp.nan]]), jnp.array([[0.0], [jnp.nan]])),
-    "rmse": (jnp.array([[1.0], [2.0]]), jnp.array([[0.0], [jnp.nan]])),
-    "mae": (jnp.array([[1.0], [jnp.inf]]), jnp.array([[0.0], [1.0]])),
-    "huber": (jnp.array([[1.0], [2.0]]), jnp.array([[0.0], [jnp.inf]])),
-    "binary_cross_entropy": (jnp.array([[1.0], [jnp.nan]]), jnp.array([[0.0], [jnp.nan]])),
-    "softmax_cross_entropy": (jnp.array([[1.0, 0.0], [jnp.nan, 0.0]]), jnp.array([0, -100])),
+    "mse": (np.float32([[1.0], [np.nan]]), np.float32([[0.0], [np.nan]])),
+    "rmse": (np.float32([[1.0], [2.0]]), np.float32([[0.0], [np.nan]])),
+    "mae": (np.float32([[1.0], [np.inf]]), np.float32([[0.0], [1.0]])),
+    "huber": (np.float32([[1.0], [2.0]]), np.float32([[0.0], [np.inf]])),
+    "binary_cross_entropy": (np.float32([[1.0], [np.nan]]), np.float32([[0.0], [np.nan]])),
+    "softmax_cross_entropy": (np.float32([[1.0, 0.0], [np.nan, 0.0]]), np.array([0, -100])),
 }
 
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_row_without_weight_may_hold_anything_and_has_no_slope(name):
     cost, (predictions, targets) = getattr(fnn, name), WITHOUT[name]
-    value, slope = jax.value_and_grad(cost)(predictions, targets, jnp.array([1.0, 0.0]))
-    alone, its_slope = jax.value_and_grad(cost)(predictions[:1], targets[:1])
+    one, weights = jax.value_and_grad(cost), np.array([1.0, 0.0])
+    both = jax.jit(lambda p: (one(p, targets, weights), one(p[:1], targets[:1])))
+    (value, slope), (alone, its_slope) = jax.tree.map(np.asarray, both(predictions))
     np.testing.assert_allclose(value, alone, rtol=1e-6)
     np.testing.assert_allclose(slope, np.r_[its_slope, np.zeros_like(its_slope)], rtol=1e-6)
 
 
 def test_a_class_weight_of_an_id_without_weight_counts_nothing():
-    weighted = fnn.softmax_cross_entropy(
-        jnp.zeros((2, 2)), jnp.array([0, 5]), jnp.array([1.0, 0.0]), class_weight=jnp.array([1.0, 3.0])
-    )
-    np.testing.assert_allclose(weighted, np.log(2), rtol=1e-6)
+    ids, weights, of_classes = np.array([0, 5]), np.array([1.0, 0.0]), np.array([1.0, 3.0])
+    weighted = jax.jit(lambda z: fnn.softmax_cross_entropy(z, ids, weights, class_weight=of_classes))
+    np.testing.assert_allclose(weighted(np.zeros((2, 2))), np.log(2), rtol=1e-6)
 
 
 # --- mistakes

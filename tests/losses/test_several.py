@@ -30,20 +30,26 @@ NETWORK = fnn.wire(two_heads, body=fnn.dense(8), kind=fnn.dense(4), size=fnn.den
 
 
 def test_it_is_the_weighted_sum():
-    params = NETWORK.init(jax.random.key(0), X)
-    z, weights = NETWORK.forward(params, X), np.arange(12.0)
-    for w in (None, weights):
-        expected = COSTS["kind"](z["kind"], Y["kind"], w) + 0.25 * COSTS["size"](z["size"], Y["size"], w)
-        np.testing.assert_allclose(COST(z, Y, w), expected, rtol=1e-6)
-    alone = fnn.sum_costs(COSTS, {"kind": 0.0})
-    np.testing.assert_allclose(alone(z, Y), COSTS["size"](z["size"], Y["size"]), rtol=1e-6)
+    params, alone = NETWORK.init(jax.random.key(0), X), fnn.sum_costs(COSTS, {"kind": 0.0})
+
+    @jax.jit
+    def results(params):
+        z = NETWORK.forward(params, X)
+        parts = [{key: COSTS[key](z[key], Y[key], w) for key in COSTS} for w in (None, np.arange(12.0))]
+        return parts, [COST(z, Y, w) for w in (None, np.arange(12.0))], alone(z, Y)
+
+    parts, totals, of_size = results(params)
+    for part, total in zip(parts, totals, strict=True):
+        np.testing.assert_allclose(total, part["kind"] + 0.25 * part["size"], rtol=1e-6)
+    np.testing.assert_allclose(of_size, parts[0]["size"], rtol=1e-6)
 
 
 def test_backward_propagation_begins_with_each_costs_own_slope():
     params = NETWORK.init(jax.random.key(0), X)
-    for weights in (None, jnp.arange(12.0)):
+    slopes = jax.jit(jax.grad(fnn.loss(NETWORK, COST)))
+    for weights in (None, np.arange(12, dtype=np.float32)):
         found = fnn.backprop(NETWORK, COST, params, X, Y, weights)
-        grads = jax.grad(fnn.loss(NETWORK, COST))(params, X, Y, weights)
+        grads = slopes(params, X, Y, weights)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.grads, grads)
         assert "cost" not in found.automatic
     own = fnn.sum_costs({**COSTS, "size": lambda p, y: jnp.mean((p - y) ** 4)})
@@ -78,10 +84,16 @@ def test_outputs_one_after_the_other_are_tuples():
     network = fnn.serial(fnn.dense(8), jnp.tanh, fnn.parallel(fnn.dense(4), fnn.dense(2)))
     cost, targets = fnn.sum_costs(tuple(COSTS.values()), (1.0, 0.25)), (Y["kind"], Y["size"])
     params = network.init(jax.random.key(0), X)
-    z = network.forward(params, X)
-    assert cost(z, targets) == COST({"kind": z[0], "size": z[1]}, Y)
+
+    @jax.jit
+    def values(params):
+        z = network.forward(params, X)
+        return cost(z, targets), COST({"kind": z[0], "size": z[1]}, Y)
+
+    as_tuple, as_dict = values(params)
+    assert as_tuple == as_dict
     found = fnn.backprop(network, cost, params, X, targets)
-    grads = jax.grad(fnn.loss(network, cost))(params, X, targets)
+    grads = jax.jit(jax.grad(fnn.loss(network, cost)))(params, X, targets)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found.grads, grads)
     assert found.automatic == ()
     run = fnn.fit(network, cost, fnn.adam(0.05), X, targets, epochs=20, key=jax.random.key(1))
@@ -95,7 +107,7 @@ def test_sums_may_hold_sums():
     guess, truth = {"left": one, "right": jnp.ones(2)}, {"left": none, "right": jnp.zeros(2)}
     assert cost(guess, truth) == 7
     slopes = slope_of(cost)(guess, truth)
-    jax.tree.map(np.testing.assert_allclose, slopes, jax.grad(cost)(guess, truth))
+    jax.tree.map(np.testing.assert_allclose, slopes, jax.jit(jax.grad(cost))(guess, truth))
 
 
 def test_outputs_of_a_named_tuple_keep_their_type():

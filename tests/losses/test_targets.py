@@ -14,6 +14,7 @@ RULE = fnn.gradient_descent()
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2)
 CLASSES, ONE = fnn.serial(fnn.dense(3)), fnn.serial(fnn.dense(1))
 PARAMS = {network: network.init(jax.random.key(0), X) for network in (CLASSES, ONE)}
+PREDICTIONS = {network: network.forward(params, X) for network, params in PARAMS.items()}
 IDS, ROWS = np.array([0, 2, 1, 2]), np.eye(3, dtype=np.float32)[[0, 2, 1, 2]]
 YES, LAST = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32), np.array([1.0, 1.0, 1.0, 0.0])
 
@@ -95,6 +96,10 @@ CASES = {
 }
 
 
+def takes_all(predictions, targets, sample_weight=None):
+    return jnp.mean(predictions)
+
+
 def taken(do):
     with contextlib.suppress(ValueError):
         do()
@@ -106,7 +111,7 @@ def taken(do):
 def test_a_function_fit_and_evaluate_have_one_verdict(case):
     network, function, targets, weights, right = CASES[case]
     params = PARAMS[network]
-    predictions = network.forward(params, X)
+    predictions = PREDICTIONS[network]
     assert taken(lambda: function(predictions, targets, sample_weight=weights)) == right
     assert taken(lambda: fnn.evaluate(network, params, X, targets, {"it": function}, weights)) == right
     run = functools.partial(fnn.fit, network, epochs=1, key=jax.random.key(0))
@@ -114,21 +119,19 @@ def test_a_function_fit_and_evaluate_have_one_verdict(case):
         assert taken(lambda: run(function, RULE, X, targets, sample_weight=weights)) == right
         return
     given = () if weights is None else (weights,)
-    cost = lambda predictions, targets, sample_weight=None: jnp.mean(predictions)  # takes all targets
     held = {"validation": (X, targets, *given), "metrics": {"it": function}}
-    assert taken(lambda: run(cost, RULE, X, targets, sample_weight=weights, **held)) == right
+    assert taken(lambda: run(takes_all, RULE, X, targets, sample_weight=weights, **held)) == right
 
 
 def test_traced_targets_have_no_values_and_an_unknown_id_costs_nan():
     cost = jax.jit(fnn.softmax_cross_entropy)
-    assert jnp.isnan(cost(jnp.zeros((4, 3)), jnp.array([0, 2, 1, -1])))
-    assert jnp.isfinite(cost(jnp.zeros((4, 3)), jnp.array([0, 2, 1, -1]), jnp.array(LAST)))
-    assert jax.jit(fnn.accuracy)(jnp.zeros((4, 3)), jnp.array([0, 0, 0, -1])) == 0.75
-    several = jnp.array([[1, 0, 1], [1, 0, 0]])
-    assert jnp.isnan(cost(jnp.zeros((2, 3)), several)) and jnp.isnan(
-        jax.jit(fnn.accuracy)(jnp.zeros((2, 3)), several)
-    )
-    assert jax.jit(fnn.confusion_matrix)(jnp.zeros((2, 3)), several).sum() == 1
+    z = np.zeros((4, 3), np.float32)
+    assert np.isnan(cost(z, np.array([0, 2, 1, -1])))
+    assert np.isfinite(cost(z, np.array([0, 2, 1, -1]), LAST))
+    assert jax.jit(fnn.accuracy)(z, np.array([0, 0, 0, -1])) == 0.75
+    several = np.array([[1, 0, 1], [1, 0, 0]])
+    assert np.isnan(cost(z[:2], several)) and np.isnan(jax.jit(fnn.accuracy)(z[:2], several))
+    assert np.asarray(jax.jit(fnn.confusion_matrix)(z[:2], several)).sum() == 1
 
 
 def test_known_targets_are_looked_at_inside_jit_too():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import each_is_refused
+from networks import each_is_refused, quick
 
 import fnn
 
@@ -16,6 +16,11 @@ LAST_TWO = np.array([0, 0, 1, 1])
 
 def macro_average(logits, targets, sample_weight=None):
     return fnn.macro_average(fnn.f1_score)(logits, targets, sample_weight)
+
+
+def known(function, *given, **options):
+    """What a function makes of numbers that it knows, in one program."""
+    return jax.device_get(quick(lambda: function(*given, **options))())
 
 
 def logits_of(guesses, classes=3):
@@ -46,8 +51,9 @@ def logits_of(guesses, classes=3):
 def test_a_ranking_of_a_few_rows(scores, targets, weights, area, precision):
     scores, targets = np.array(scores, np.float32), np.array(targets)
     weights = None if weights is None else np.array(weights, np.float32)
-    np.testing.assert_allclose(fnn.roc_auc(scores, targets, weights), area, rtol=1e-6)
-    np.testing.assert_allclose(fnn.average_precision(scores, targets, weights), precision, rtol=1e-6)
+    rows = scores, targets, weights
+    both = known(lambda: (fnn.roc_auc(*rows), fnn.average_precision(*rows)))
+    np.testing.assert_allclose(both, (area, precision), rtol=1e-6)
 
 
 def test_many_rows_keep_their_digits(x64):
@@ -63,10 +69,10 @@ def test_many_rows_keep_their_digits(x64):
 
 def test_each_class_against_the_rest_as_its_message_says():
     draw = np.random.default_rng(0)
-    logits, ids = jnp.array(draw.normal(size=(20, 3))), draw.integers(0, 3, 20)
-    rest = fnn.one_hot(ids, 3)
-    areas = jax.vmap(fnn.roc_auc, in_axes=(1, 1))(logits, rest)
-    np.testing.assert_allclose(areas, [fnn.roc_auc(logits[:, k], ids == k) for k in range(3)], rtol=1e-6)
+    logits, ids = draw.normal(size=(20, 3)).astype(np.float32), draw.integers(0, 3, 20)
+    areas = known(lambda: jax.vmap(fnn.roc_auc, in_axes=(1, 1))(logits, fnn.one_hot(ids, 3)))
+    expected = known(lambda: [fnn.roc_auc(logits[:, k], ids == k) for k in range(3)])
+    np.testing.assert_allclose(areas, expected, rtol=1e-6)
 
 
 # --- rates
@@ -83,10 +89,12 @@ def test_each_class_against_the_rest_as_its_message_says():
     ],
 )
 def test_nothing_of_nothing_is_zero_division(true, guess, instead, expected):
-    logits = 2.0 * np.array(guess) - 1
+    logits, true = 2.0 * np.array(guess) - 1, np.array(true)
+    both = np.stack([-logits, logits], -1)
     for metric, value in zip((fnn.precision_score, fnn.recall_score, fnn.f1_score), expected, strict=True):
-        np.testing.assert_array_equal(metric(logits, np.array(true), zero_division=instead), value)
-        each = metric(np.stack([-logits, logits], -1), np.array(true), zero_division=instead)
+        metric = functools.partial(metric, zero_division=instead)
+        one, each = known(lambda: (metric(logits, true), metric(both, true)))
+        np.testing.assert_array_equal(one, value)
         np.testing.assert_array_equal(each[1], value)
 
 
@@ -105,19 +113,19 @@ RATES = fnn.precision_score, fnn.recall_score, fnn.f1_score
 )
 def test_averages_over_classes(guess, instead, rows):
     true, guess = np.array([0, 0, 1, 1, 2]), logits_of(guess, 5)  # the fifth class never comes
-    for average, expected in zip(AVERAGES, rows, strict=True):
-        rates = [functools.partial(rate, zero_division=instead) for rate in RATES]
-        np.testing.assert_allclose([average(rate)(guess, true) for rate in rates], expected, rtol=1e-6)
+    rates = [functools.partial(rate, zero_division=instead) for rate in RATES]
+    found = known(lambda: [[average(rate)(guess, true) for rate in rates] for average in AVERAGES])
+    np.testing.assert_allclose(found, rows, rtol=1e-6)
 
 
 def test_several_labels_are_averaged_as_the_page_says():
     metrics = pytest.importorskip("sklearn.metrics")
     true = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]])
     logits = 2.0 * np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]]) - 1
-    each = jax.vmap(fnn.f1_score, (1, 1))(jnp.array(logits), jnp.array(true))
+    each = known(jax.vmap(fnn.f1_score, (1, 1)), logits, true)
     np.testing.assert_allclose(each, metrics.f1_score(true, logits > 0, average=None, zero_division=0))
     micro = metrics.f1_score(true, logits > 0, average="micro")
-    np.testing.assert_allclose(fnn.f1_score(logits.ravel(), true.ravel()), micro, rtol=1e-6)
+    np.testing.assert_allclose(known(fnn.f1_score, logits.ravel(), true.ravel()), micro, rtol=1e-6)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -139,41 +147,53 @@ def test_the_same_average_is_compiled_once():
 def test_a_class_that_nobody_has_is_left_out_of_a_mean():
     with jax.debug_nans(True):  # nor is it a NaN on the way
         assert macro_average(logits_of([0, 2, 1, 1], 4), np.array([0, 0, 1, 1])) == pytest.approx(5 / 9)
-    assert fnn.balanced_accuracy(logits_of([0, 2, 1]), np.array([0, 0, 1])) == 0.75
-    weights = np.array([1.0, 1.0, 0.0])
-    assert fnn.balanced_accuracy(logits_of([0, 2, 1]), np.array([0, 0, 1]), weights) == 0.5
-    assert macro_average(np.array([1, 1, 1, -1]), np.array([0, 0, 0, 1])) == 0
-    assert macro_average(np.array([-1, 1, 1, 1]), np.array([0, 0, 0, 1])) == 0.5
+    three, weights = (logits_of([0, 2, 1]), np.array([0, 0, 1])), np.array([1.0, 1.0, 0.0])
+    assert known(fnn.balanced_accuracy, *three) == 0.75
+    assert known(fnn.balanced_accuracy, *three, weights) == 0.5
+    assert known(macro_average, np.array([1, 1, 1, -1]), np.array([0, 0, 0, 1])) == 0
+    assert known(macro_average, np.array([-1, 1, 1, 1]), np.array([0, 0, 0, 1])) == 0.5
 
 
 def test_a_traced_target_that_is_no_class_gives_nan():
-    logits, ids = jnp.zeros((3, 3)), jnp.array([0, 1, 3])
+    logits, ids, weights = np.zeros((3, 3), np.float32), np.array([0, 1, 3]), np.array([1.0, 1.0, 0.0])
     metrics = (
         fnn.precision_score, fnn.recall_score, fnn.f1_score, macro_average, fnn.balanced_accuracy,
         fnn.top_k_accuracy, fnn.brier_score, fnn.calibration_error, fnn.perplexity,
     )  # fmt: skip
-    for metric in metrics:
-        assert np.isnan(jax.jit(metric)(logits, ids)).all(), metric
-        assert np.isnan(jax.jit(metric)(logits, fnn.one_hot(ids % 3, 3) * 2)).all(), metric
-        assert np.isfinite(jax.jit(metric)(logits, ids, jnp.array([1.0, 1.0, 0.0]))).all(), metric
+
+    @quick
+    def run(logits, ids, rows, weights):
+        return [
+            (metric(logits, ids), metric(logits, rows), metric(logits, ids, weights)) for metric in metrics
+        ]
+
+    found = run(logits, ids, 2 * np.eye(3, dtype=np.float32)[ids % 3], weights)
+    for metric, (of_ids, of_rows, weighted) in zip(metrics, found, strict=True):
+        assert np.isnan(of_ids).all(), metric
+        assert np.isnan(of_rows).all(), metric
+        assert np.isfinite(weighted).all(), metric
 
 
 def test_sequences_count_every_token():
     draw = np.random.default_rng(1)
     logits, ids = draw.normal(size=(4, 5, 3)), draw.integers(0, 3, size=(4, 5))
     mask = np.arange(5) < np.array([[5], [3], [1], [0]])
-    for metric in (fnn.f1_score, fnn.balanced_accuracy, fnn.top_k_accuracy, fnn.perplexity, fnn.brier_score):
-        np.testing.assert_allclose(metric(logits, ids, mask), metric(logits[mask], ids[mask]), rtol=1e-5)
+    metrics = fnn.f1_score, fnn.balanced_accuracy, fnn.top_k_accuracy, fnn.perplexity, fnn.brier_score
+    whole = known(lambda: [metric(logits, ids, mask) for metric in metrics])
+    kept = known(lambda: [metric(logits[mask], ids[mask]) for metric in metrics])
+    for one, other in zip(whole, kept, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_of_equal_logits_the_first_class_is_taken():
     draw = np.random.default_rng(0)
     logits, ids = draw.integers(0, 2, size=(50, 4)).astype(float), draw.integers(0, 4, size=50)
-    assert fnn.top_k_accuracy(logits, ids, k=1) == fnn.accuracy(logits, ids)
-    best = jax.lax.top_k(jnp.array(logits), 2)[1]
-    assert fnn.top_k_accuracy(logits, ids, k=2) == pytest.approx((best == ids[:, None]).any(1).mean())
-    assert fnn.top_k_accuracy(logits, ids, k=4) == fnn.top_k_accuracy(logits, ids, k=9) == 1
-    assert fnn.top_k_accuracy(np.zeros((3, 3)), np.arange(3), k=1) == pytest.approx(1 / 3)
+    found = known(lambda: {k: fnn.top_k_accuracy(logits, ids, k=k) for k in (1, 2, 4, 9)})
+    accuracy, (_, best) = known(lambda: (fnn.accuracy(logits, ids), jax.lax.top_k(jnp.array(logits), 2)))
+    assert found[1] == accuracy
+    assert found[2] == pytest.approx((best == ids[:, None]).any(1).mean())
+    assert found[4] == found[9] == 1
+    assert known(fnn.top_k_accuracy, np.zeros((3, 3)), np.arange(3), k=1) == pytest.approx(1 / 3)
 
 
 def test_another_number_compiles_nothing():
@@ -193,11 +213,10 @@ def test_two_outputs_and_one_output_say_the_same():
     draw = np.random.default_rng(0)
     logits, ids = draw.normal(size=(20, 2)), draw.integers(0, 2, 20)
     one = logits[:, 1] - logits[:, 0]
-    for two_outputs, one_output in (
-        (fnn.brier_score(logits, ids), 2 * fnn.brier_score(one, ids)),
-        (fnn.balanced_accuracy(logits, ids), fnn.balanced_accuracy(one, ids)),
-        (fnn.f1_score(logits, ids)[1], fnn.f1_score(one, ids)),
-    ):
+    metrics = fnn.brier_score, fnn.balanced_accuracy, fnn.f1_score
+    two_brier, two_balanced, two_f1 = known(lambda: [metric(logits, ids) for metric in metrics])
+    brier, balanced, f1 = known(lambda: [metric(one, ids) for metric in metrics])
+    for two_outputs, one_output in ((two_brier, 2 * brier), (two_balanced, balanced), (two_f1[1], f1)):
         np.testing.assert_allclose(two_outputs, one_output, rtol=1e-5)
 
 
@@ -212,23 +231,24 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below(edges, expected, x64):
     with x64():
         logits = np.stack([np.log(confidence), np.log(1 - confidence)], -1)
         logits[[1, 3]] += 1e-12 * np.array([-1, 1])  # softmax may round upwards
-        value = fnn.calibration_error(logits, 1 - right, edges=edges)
+        value = known(fnn.calibration_error, logits, 1 - right, edges=edges)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 def test_the_first_and_the_last_bin_are_closed():
     certain, targets = np.array([-1e4, 1e4]), np.array([0, 1])
-    assert fnn.calibration_error(certain, targets) == fnn.brier_score(certain, targets) == 0
-    assert fnn.calibration_error(certain, 1 - targets) == fnn.brier_score(certain, 1 - targets) == 1
+    for given, expected in ((targets, 0), (1 - targets, 1)):
+        found = known(lambda: [metric(certain, given) for metric in (fnn.calibration_error, fnn.brier_score)])
+        assert found == [expected, expected]
 
 
 def test_without_any_weight_nothing_is_wrong():
     none = np.zeros(4)
     metrics = fnn.brier_score, fnn.calibration_error, fnn.top_k_accuracy, macro_average, fnn.balanced_accuracy
-    for metric in metrics:
-        assert metric(logits_of([0, 1, 2, 0]), np.array([0, 0, 0, 0]), none) == 0
-    assert fnn.perplexity(logits_of([0, 1]), np.array([0, 0]), none[:2]) == 1
-    assert fnn.median_absolute_error(ORDER, LAST_TWO, none) == 0
+    rows = logits_of([0, 1, 2, 0]), np.array([0, 0, 0, 0]), none
+    assert known(lambda: [metric(*rows) for metric in metrics]) == [0] * len(metrics)
+    assert known(fnn.perplexity, logits_of([0, 1]), np.array([0, 0]), none[:2]) == 1
+    assert known(fnn.median_absolute_error, ORDER, LAST_TWO, none) == 0
 
 
 # --- numbers
@@ -249,17 +269,21 @@ def test_without_any_weight_nothing_is_wrong():
 def test_the_median_of_a_few_errors(errors, weights, expected):
     errors = np.array(errors, np.float32)
     weights = None if weights is None else np.array(weights, np.float32)
-    value = fnn.median_absolute_error(errors, np.zeros_like(errors), weights)
+    value = known(fnn.median_absolute_error, errors, np.zeros_like(errors), weights)
     np.testing.assert_allclose(value, expected)
 
 
 def test_a_constant_shift_is_no_unexplained_variance():
     targets = np.array([1.0, 2.0, 4.0], np.float32)
-    assert fnn.explained_variance(targets + 8, targets) == 1 and fnn.r2_score(targets + 8, targets) < 0
     constant = np.full(3, 0.1, np.float32)
-    assert fnn.explained_variance(constant + 8, constant) == 1
-    assert fnn.explained_variance(targets, constant) == 0
-    assert fnn.explained_variance(targets[:1], constant[:1]) == 1
+    assert known(fnn.r2_score, targets + 8, targets) < 0
+    pairs = (
+        (targets + 8, targets),
+        (constant + 8, constant),
+        (targets, constant),
+        (targets[:1], constant[:1]),
+    )
+    assert known(lambda: [fnn.explained_variance(*pair) for pair in pairs]) == [1, 1, 0, 1]
 
 
 @pytest.mark.parametrize("metric", [fnn.r2_score, fnn.explained_variance])
@@ -278,8 +302,8 @@ def test_large_numbers_are_compared_before_they_are_narrowed():
     times = 1.7e9 + 3600 * np.arange(50.0)
     error = np.random.default_rng(0).normal(50, 900, 50)
     expected = 1 - np.var(error) / np.var(times)
-    np.testing.assert_allclose(fnn.explained_variance(times + error, times), expected, rtol=1e-6)
-    median = fnn.median_absolute_error(times + error, times)
+    np.testing.assert_allclose(known(fnn.explained_variance, times + error, times), expected, rtol=1e-6)
+    median = known(fnn.median_absolute_error, times + error, times)
     np.testing.assert_allclose(median, np.median(abs(error)), rtol=1e-6)
 
 

@@ -6,10 +6,10 @@ import itertools
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from networks import quick
 from scipy.special import expit, softmax
 
 import fnn
@@ -140,6 +140,11 @@ def metric_of(name, **options):
     return functools.partial(made, **(options or OPTIONS.get(name, {})))
 
 
+def with_and_without(metric, z, y, weights):
+    """The metric without weights and with them, of numbers that it knows, in one program."""
+    return quick(lambda: (metric(z, y), metric(z, y, weights)))()
+
+
 def data(kind, rows=30, seed=0):
     """Predictions with ties, targets and whole weights; four classes, of which the last never comes."""
     draw = np.random.default_rng(seed)
@@ -162,13 +167,15 @@ def data(kind, rows=30, seed=0):
 def test_equals_its_definition_and_a_weight_is_how_often_a_row_comes(name, kind, x64):
     oracle = ORACLES[name][0]
     z, y, weights = data(kind)
-    metric = jax.jit(metric_of(name))
+    metric = metric_of(name)
+    run = jax.jit(lambda z, y, weights: (metric(z, y), metric(z, y, weights)))
     often = weights.astype(int)
     hidden = np.where((weights == 0).reshape(-1, *(1,) * (z.ndim - 1)), np.nan, z)
     order = np.random.default_rng(1).permutation(len(z))
     with x64():
-        whole, weighted = metric(z, y), metric(hidden, y, weights)
-        moved, doubled = metric(z[order], y[order], weights[order]), metric(z, y, 2 * weights)
+        whole, doubled = run(z, y, 2 * weights)
+        _, weighted = run(hidden, y, weights)
+        _, moved = run(z[order], y[order], weights[order])
     expected = oracle(np.repeat(z, often, axis=0), np.repeat(y, often, axis=0))
     assert whole.dtype == np.float64 and whole.shape == np.shape(expected)
     np.testing.assert_allclose(whole, oracle(z, y), rtol=1e-12)
@@ -223,9 +230,9 @@ def test_equals_scikit_learn(name, kind, x64):
     z, y, weights = data(kind, seed=2)
     if name == "top_k_accuracy":  # ties go to the later class there
         z = z + np.random.default_rng(3).uniform(0, 0.01, z.shape)
-    for w in (None, weights + 0.25):
-        with x64():
-            value = metric_of(name)(z, y, w)
+    with x64():
+        values = with_and_without(metric_of(name), z, y, weights + 0.25)
+    for value, w in zip(values, (None, weights + 0.25), strict=True):
         np.testing.assert_allclose(value, theirs(z, y, w), rtol=1e-10)
 
 
@@ -240,25 +247,29 @@ def test_a_cost_as_a_metric_is_the_log_loss_of_scikit_learn(kind, x64):
         y, p, labels=range(4) if kind == "ids" else None, sample_weight=weights + 0.25
     )
     with x64():
-        np.testing.assert_allclose(cost(z, y, weights + 0.25), expected, rtol=1e-10)
+        value = quick(lambda: cost(z, y, weights + 0.25))()
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
 
 
 @every_metric
 def test_a_map_over_problems_is_a_loop(name, kind):
     metric = metric_of(name)
-    problems = [jnp.stack(parts) for parts in zip(data(kind), data(kind, seed=1), strict=True)]
-    together, metric = jax.jit(jax.vmap(metric))(*problems), jax.jit(metric)
-    alone = [metric(*(part[k] for part in problems)) for k in range(2)]
+    problems = [np.stack(parts) for parts in zip(data(kind), data(kind, seed=1), strict=True)]
+
+    @quick
+    def run(problems):
+        return jax.vmap(metric)(*problems), jax.lax.map(lambda problem: metric(*problem), problems)
+
+    together, alone = run(problems)
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 @every_metric
 def test_a_nan_is_never_hidden(name, kind):
     z, y, weights = data(kind)
-    metric = metric_of(name)
-    row = int(weights.argmax())
-    z[row] = np.nan
-    assert np.isnan(metric(z, y, weights)).all() and np.isnan(metric(z, y)).all()
+    z[weights.argmax()] = np.nan
+    whole, weighted = with_and_without(metric_of(name), z, y, weights)
+    assert np.isnan(weighted).all() and np.isnan(whole).all()
 
 
 @pytest.mark.parametrize("kind", ["column", "ids", "matrix"])
@@ -276,10 +287,10 @@ def test_training_measures_them_inside_its_compiled_call(kind):
     state, history = fnn.train(
         network, cost, fnn.adam(), state, x, y, epochs=2, validation=(x, y, weights), metrics=metrics
     )
-    predictions = network.forward(state.params, x)
-    for name, metric in metrics.items():
-        expected = metric(predictions, y, weights)
-        np.testing.assert_allclose(history[f"validation_{name}"][1], expected, rtol=1e-5, err_msg=name)
+    predictions = quick(network.forward)(state.params, x)
+    expected = quick(lambda: {name: metric(predictions, y, weights) for name, metric in metrics.items()})()
+    for name, value in expected.items():
+        np.testing.assert_allclose(history[f"validation_{name}"][1], value, rtol=1e-5, err_msg=name)
 
 
 def test_fit_and_evaluate_know_every_metric():

@@ -55,17 +55,17 @@ def give_the_same_numbers(network, shape):
     forward = quick(network.forward)
     params, x = parameters(network, wide(inputs(shape, 3))), wide(inputs(shape, 2, 3))
     batches = forward(params, x)
-    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), x)
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), x)
     alone = [forward(params, jax.tree.map(lambda leaf, i=i: leaf[i], rows)) for i in range(6)]
     forms = {
         "one batch": forward(params, rows),
         "vmap": quick(jax.vmap(network.forward, in_axes=(None, 0)))(params, x),
-        "one by one": jax.tree.map(lambda *ys: jnp.stack(ys), *alone),
+        "one by one": jax.tree.map(lambda *ys: np.stack(ys), *alone),
     }
     in_halves = "bf16" in str(jax.make_jaxpr(network.forward)(params, x))
     rounding = 2.0**-6 if in_halves else 1e-12
     for form, y in forms.items():
-        y = jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), y, batches)
+        y = jax.tree.map(lambda leaf, like: np.asarray(leaf).reshape(like.shape), y, batches)
         chex.assert_trees_all_close(y, batches, rtol=rounding, atol=rounding, custom_message=form)
 
 
@@ -102,7 +102,7 @@ def test_gradients_are_a_tree_like_the_trained_part(build, shape):
 
 
 def wide(tree):
-    return jax.tree.map(lambda leaf: leaf.astype(float), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), tree)
 
 
 @every_layer
@@ -152,8 +152,8 @@ def test_an_empty_batch_is_defined_and_a_batch_of_one_is_its_row(build, shape):
     expected = jax.eval_shape(network.forward, params, inputs(shape, 3))
     for leaf, like in zip(jax.tree.leaves(y), jax.tree.leaves(expected), strict=True):
         assert leaf.shape == (0, *like.shape[1:]) and leaf.dtype == like.dtype
-    row = forward(params, jax.tree.map(lambda leaf: leaf[0], one))
-    y = jax.tree.map(lambda leaf: leaf[0], forward(params, one))
+    row = forward(params, jax.tree.map(lambda leaf: np.asarray(leaf)[0], one))
+    y = jax.tree.map(lambda leaf: np.asarray(leaf)[0], forward(params, one))
     chex.assert_trees_all_close(y, row, rtol=2.0**-6, atol=2.0**-6)
     y, _ = quick(network.forward_train)(params, one, key(1))  # statistics of one row, too
     chex.assert_tree_all_finite(y)
@@ -195,7 +195,7 @@ def test_every_function_works_under_jit_vmap_and_grad_and_leaks_nothing(build, s
         assert (many.shape, many.dtype) == ((2, *one.shape), one.dtype)
     y, (y_train, moved), slopes = quick(jax.vmap(turn, in_axes=(None, 0)))(params, pair())
     expected = network.forward(params, x), *network.forward_train(params, x, pair()[1])
-    found = jax.tree.map(lambda leaf: leaf[1], (y, y_train, moved))
+    found = jax.tree.map(lambda leaf: np.asarray(leaf)[1], (y, y_train, moved))
     chex.assert_trees_all_close(found, expected, rtol=2.0**-6, atol=2.0**-6)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 

@@ -136,7 +136,7 @@ def test_the_parts_of_a_series_are_given_what_the_ones_before_return():
 @pytest.mark.parametrize(("build", "shape"), LAYERS.values(), ids=LAYERS)
 def test_the_shapes_inside_are_those_of_the_numbers(build, shape):
     network, x = build(), inputs(shape, 3)
-    params = network.init(key(0), x)
+    params = parameters(network, x)
     shapes = parts_inside(network, params, x)
     numbers = network.inside(params, x) if network.inside else []
     assert [part[:2] for part in shapes] == [(place, layer) for place, layer, *_ in numbers]

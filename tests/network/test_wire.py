@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import CENTRE, crossed, inputs, key, parameters, refused, tied, twice, weighed
+from networks import CENTRE, crossed, inputs, key, parameters, quick, refused, tied, twice, weighed
 
 import fnn
 
@@ -123,18 +123,21 @@ SENTENCES = {
 def test_an_encoder_and_a_decoder_are_what_their_parts_are():
     network = translator()
     params = parameters(network, SENTENCES)
-    y = network.forward(params, SENTENCES)
-    table, mask = params["embed"]["table"], SENTENCES["source"] > 0
-    block = fnn.transformer_block(8, heads=2)
-    context = block.forward(params["encoder"], {"x": table[SENTENCES["source"]], "mask": mask})["x"]
-    own = {"x": table[SENTENCES["target"]], "mask": SENTENCES["target"] > 0}
-    for i in range(2):
-        each = jax.tree.map(lambda leaf, i=i: leaf[i], params["decoder"])
-        own = fnn.transformer_block(8, heads=2, causal=True).forward(each, own)
-    read = fnn.attention(8, heads=2).forward(
-        params["cross"], {"x": own["x"], "context": context, "mask": mask}
-    )
-    np.testing.assert_allclose(y["next"], (own["x"] + read) @ table.T, rtol=1e-4, atol=1e-4)
+    y = quick(network.forward)(params, SENTENCES)
+
+    @quick
+    def by_parts(params):
+        table, mask = params["embed"]["table"], SENTENCES["source"] > 0
+        block = fnn.transformer_block(8, heads=2)
+        context = block.forward(params["encoder"], {"x": table[SENTENCES["source"]], "mask": mask})["x"]
+        own = {"x": table[SENTENCES["target"]], "mask": SENTENCES["target"] > 0}
+        for i in range(2):
+            each = jax.tree.map(lambda leaf, i=i: leaf[i], params["decoder"])
+            own = fnn.transformer_block(8, heads=2, causal=True).forward(each, own)
+        given = {"x": own["x"], "context": context, "mask": mask}
+        return (own["x"] + fnn.attention(8, heads=2).forward(params["cross"], given)) @ table.T
+
+    np.testing.assert_allclose(y["next"], by_parts(params), rtol=1e-4, atol=1e-4)
     assert y["next"].shape == (2, 4, 7) and y["length"].shape == (2, 1)
 
 

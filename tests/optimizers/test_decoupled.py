@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from networks import key
+from networks import key, quick
 
 import fnn
 from fnn.optimizers.decoupled import orthogonal_factor
@@ -23,9 +23,10 @@ def path(rule, params, grads):
         params = fnn.apply_updates(params, updates)
         return (params, state), params
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack([*map(jnp.asarray, leaves)]), *grads)
+    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *grads)
     params = jax.tree.map(jnp.asarray, params)
-    return jax.jit(lambda params: jax.lax.scan(turn, (params, rule.init(params)), stacked)[1])(params)
+    moved = jax.jit(lambda params: jax.lax.scan(turn, (params, rule.init(params)), stacked)[1])(params)
+    return jax.tree.map(np.asarray, moved)
 
 
 @pytest.mark.parametrize("numbers", [{}, {"learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.0}])
@@ -47,9 +48,9 @@ def test_matrices_move_as_the_formula_says_and_the_rest_as_adamw(x64, numbers, r
 
 def test_singular_values_come_near_one_and_vectors_stay(x64):
     with x64():
-        for shape in ((8, 8), (3, 20), (40, 7), (2, 5, 6)):
-            n = draw.normal(size=shape)
-            o = np.asarray(orthogonal_factor(jnp.asarray(n)))
+        matrices = [draw.normal(size=shape) for shape in ((8, 8), (3, 20), (40, 7), (2, 5, 6))]
+        factors = quick(lambda matrices: [orthogonal_factor(n) for n in matrices])(matrices)
+        for n, o in zip(matrices, map(np.asarray, factors)):
             u, values, vt = np.linalg.svd(n, full_matrices=False)
             inside = np.swapaxes(u, -1, -2) @ o @ np.swapaxes(vt, -1, -2)
             off = inside - inside * np.eye(inside.shape[-1])
@@ -59,13 +60,20 @@ def test_singular_values_come_near_one_and_vectors_stay(x64):
             assert (found > 0.6).all() and (found < 1.3).all()
 
 
+@quick
+def factors_and_slopes(*matrices):
+    """The factor of each, and the derivative at the last."""
+    slopes = jax.grad(lambda n: orthogonal_factor(n).sum())(matrices[-1])
+    return *map(orthogonal_factor, matrices), slopes
+
+
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_the_size_of_a_gradient_does_not_matter(size):
-    n = jnp.asarray(PARAMS["wide"], jnp.float32)
-    np.testing.assert_allclose(orthogonal_factor(size * n), orthogonal_factor(n), atol=2e-5)
-    np.testing.assert_array_equal(orthogonal_factor(0 * n), 0)
-    slopes = jax.grad(lambda n: orthogonal_factor(n).sum())(0 * n)
-    assert jnp.isfinite(slopes).all()
+    n = np.float32(PARAMS["wide"])
+    sized, plain, zero, slopes = factors_and_slopes(np.float32(size) * n, n, 0 * n)
+    np.testing.assert_allclose(sized, plain, atol=2e-5)
+    np.testing.assert_array_equal(zero, 0)
+    assert np.isfinite(slopes).all()
 
 
 def test_it_is_that_of_pytorch_up_to_its_bfloat16():
@@ -86,11 +94,16 @@ def test_it_is_that_of_pytorch_up_to_its_bfloat16():
 
 def test_the_orthogonal_factor_is_that_of_optax():
     muon = pytest.importorskip("optax.contrib._muon", reason="Optax is not installed: pip install optax")
-    for name in ("wide", "tall", "square"):
-        n = jnp.asarray(PARAMS[name], jnp.float32)
-        coefficients = jnp.array([3.4445, -4.775, 2.0315])
+    coefficients = np.float32([3.4445, -4.775, 2.0315])
+
+    @quick
+    def both(n):
         theirs = muon.orthogonalize_via_newton_schulz(n, coefficients, 5, "frobenius", 1e-7)
-        np.testing.assert_allclose(orthogonal_factor(n), theirs, atol=2e-5)
+        return orthogonal_factor(n), theirs
+
+    for name in ("wide", "tall", "square"):
+        ours, theirs = both(np.float32(PARAMS[name]))
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
 def moved_by_adam(rule, params):
@@ -102,7 +115,7 @@ def moved_by_adam(rule, params):
 
 def test_matrices_are_what_has_two_axes_and_no_name_that_says_otherwise():
     network = fnn.serial(fnn.embedding(5, 4), fnn.gru(4), fnn.repeat(2, fnn.dense(4)), fnn.conv(3, (2,)))
-    params = fnn.trained(network.init(key(0), jnp.zeros((2, 3), int)))
+    params = fnn.trained(quick(network.init)(key(0), np.zeros((2, 3), np.int32)))
     adam = moved_by_adam(fnn.muon(), params)
     assert "0/table" in adam and "2/bias" in adam and "3/bias" in adam  # (2, 4): biases of a repeated layer
     assert not {"2/weight", "3/weight"} & adam

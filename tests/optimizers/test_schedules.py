@@ -88,9 +88,9 @@ every_schedule = pytest.mark.parametrize(("schedule", "expected"), FORMULAS.valu
 @every_schedule
 def test_it_is_its_formula_at_every_step(x64, schedule, expected):
     with x64():
-        found = quick(jax.vmap(schedule))(jnp.asarray(T))
+        found, first = quick(lambda t: (jax.vmap(schedule)(t), schedule(0)))(T)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
-        np.testing.assert_allclose(schedule(0), expected[0], rtol=1e-12)
+        np.testing.assert_allclose(first, expected[0], rtol=1e-12)
     single = quick(jax.vmap(schedule))(jnp.asarray(T))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-7)
@@ -122,7 +122,8 @@ OPTAX = {
 @pytest.mark.parametrize(("ours", "theirs"), OPTAX.values(), ids=OPTAX)
 def test_it_is_that_of_optax(ours, theirs):
     optax = pytest.importorskip("optax")
-    np.testing.assert_allclose(jax.vmap(ours)(T), jax.vmap(theirs(optax))(T), rtol=2e-6, atol=1e-8)
+    found, expected = quick(lambda t: (jax.vmap(ours)(t), jax.vmap(theirs(optax))(t)))(T)
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-8)
 
 
 TORCH = {  # PyTorch's cycle is over at its last step; here that is the step before the end
@@ -149,7 +150,7 @@ def test_it_is_that_of_pytorch(ours, theirs):
         rule.step()
         if len(values) < len(T):
             schedule.step()
-    np.testing.assert_allclose(jax.vmap(ours)(T), values, rtol=2e-6, atol=1e-8)
+    np.testing.assert_allclose(quick(jax.vmap(ours))(T), values, rtol=2e-6, atol=1e-8)
 
 
 # --- at the edges
@@ -232,8 +233,9 @@ def test_join_of_numbers_is_piecewise_and_phases_are_joined_schedules():
             fnn.cosine_restarts(0.3, 7, stretch=2),
         ),
     ]
-    for one, other in same:
-        np.testing.assert_allclose(jax.vmap(one)(T[:49]), jax.vmap(other)(T[:49]), rtol=1e-5, atol=1e-7)
+    values = quick(lambda t: [(jax.vmap(one)(t), jax.vmap(other)(t)) for one, other in same])
+    for one, other in values(T[:49]):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 # --- as functions of their numbers
@@ -255,8 +257,8 @@ def test_its_numbers_are_leaves_that_can_be_mapped_over_and_differentiated(x64, 
             above, below = (jax.vmap(values)(numbers + sign * jnp.diag(nudges)) for sign in (1, -1))
             return jax.jacrev(values)(numbers), (above - below).T / (2 * nudges)
 
-        found, differences = slopes(numbers)
-        assert jnp.isfinite(found).all() and found.any()
+        found, differences = map(np.asarray, slopes(numbers))
+        assert np.isfinite(found).all() and found.any()
         np.testing.assert_allclose(found[: len(T)], differences[: len(T)], rtol=1e-5, atol=1e-8)
 
 
@@ -271,27 +273,30 @@ def test_a_rule_sees_the_value_of_its_step(x64, name):
     with x64():
         rule, params = make(RATE), tree_of(jnp.array(START))
         state, path = make(1.0).init(params), []
-        values = jax.vmap(RATE)(jnp.arange(30))
-        update = quick(make(1.0).update)
-        for t in range(30):
-            numbers = {**state.hyperparameters, "learning_rate": values[t]}
-            updates, state = update(gradient(params, t + 1), state._replace(hyperparameters=numbers), params)
-            params = fnn.apply_updates(params, updates)
-            path.append(jnp.concatenate([params["weight"], params["deep"][0]["bias"]]))
+
+        @quick
+        def step(params, state, t):
+            updates, state = make(1.0).update(gradient(params, t), state, params)
+            return fnn.apply_updates(params, updates), state
+
+        for t, value in enumerate(np.asarray(quick(jax.vmap(RATE))(np.arange(30)))):
+            numbers = {**state.hyperparameters, "learning_rate": value}
+            params, state = step(params, state._replace(hyperparameters=numbers), t + 1)
+            path.append(np.concatenate([params["weight"], params["deep"][0]["bias"]]))
         assert_close(walk(rule, 30), np.array(path), 1e-12)
 
 
 def test_the_state_shows_the_number_of_the_last_step_and_those_of_the_schedule():
     rule, params = fnn.adam(RATE, b1=fnn.polynomial_decay(0.9, 10, 0.5)), {"weight": jnp.ones(3)}
-    state = rule.init(params)
+    state, update, rates = rule.init(params), quick(rule.update), quick(jax.vmap(RATE))(np.arange(8))
     assert state.schedules.keys() == {"learning_rate", "b1"}
     assert {name: float(n) for name, n in state.schedules["b1"].items()} == pytest.approx(
         {"end": 0.5, "power": 1.0, "steps": 10.0, "value": 0.9}
     )
     assert set(state.schedules["learning_rate"]) == {"after/end", "after/steps", "after/value", "steps"}
-    for t in range(8):
-        _, state = rule.update(params, state, params)
-        np.testing.assert_allclose(state.rule.hyperparameters["learning_rate"], RATE(t), rtol=1e-6)
+    for t, rate in enumerate(np.asarray(rates)):
+        _, state = update(params, state, params)
+        np.testing.assert_allclose(state.rule.hyperparameters["learning_rate"], rate, rtol=1e-6)
         np.testing.assert_allclose(state.rule.hyperparameters["b1"], 0.9 - 0.04 * t, rtol=1e-6)
     assert state.rule.step == 8
 
@@ -331,11 +336,11 @@ def test_the_numbers_of_schedules_can_be_mapped_over_and_differentiated(x64):
         return (params["weight"] ** 2).sum()
 
     with x64():
-        lengths = jnp.array([12.0, 15.0, 40.0])
-        mapped = jax.vmap(end)(lengths)
-        np.testing.assert_allclose(mapped, [end(length) for length in lengths], rtol=1e-12)
-        difference = (end(15.0 + 1e-5) - end(15.0 - 1e-5)) / 2e-5
-        np.testing.assert_allclose(jax.grad(end)(15.0), difference, rtol=1e-6)
+        lengths, alone = np.array([12.0, 15.0, 40.0]), quick(end)
+        mapped, slope = quick(lambda lengths: (jax.vmap(end)(lengths), jax.grad(end)(lengths[1])))(lengths)
+        np.testing.assert_allclose(mapped, [alone(length) for length in lengths], rtol=1e-12)
+        difference = (float(alone(15.0 + 1e-5)) - float(alone(15.0 - 1e-5))) / 2e-5
+        np.testing.assert_allclose(slope, difference, rtol=1e-6)
 
 
 def run(epochs, rule=None, **options):
@@ -395,8 +400,9 @@ def test_the_schedules_of_optax_and_of_a_user_are_schedules():
 def test_explain_and_a_sweep_take_a_rule_with_schedules():
     rule = fnn.momentum(fnn.polynomial_decay(0.1, 10))
     net = fnn.serial(fnn.dense(1))
-    params = net.init(key(0), X[:4])
-    words = str(fnn.explain(net, fnn.mse, rule, params, jnp.asarray(X[:4], jnp.float32), jnp.ones((4, 1))))
+    params = quick(net.init)(key(0), X[:4])
+    x, y = np.float32(X[:4]), np.ones((4, 1), np.float32)
+    words = str(fnn.explain(net, fnn.mse, rule, params, x, y))
     assert "4. Optimisation: momentum" in words and "momentum:  v ← μv + g, Δ = −αv" in words
     assert "learning_rate = 0.1,  momentum = 0.9" in words
     rules = [fnn.adam(fnn.cosine(rate, 30)) for rate in (0.01, 0.05)]

@@ -35,7 +35,7 @@ def normal(*shape, seed=0):
 
 def by_jax(network, cost, params, x, y, sample_weight=None):
     """The cost and its gradient by jax.grad."""
-    cost, grads = jax.value_and_grad(fnn.loss(network, cost))(params, x, y, sample_weight)
+    cost, grads = jax.jit(jax.value_and_grad(fnn.loss(network, cost)))(params, x, y, sample_weight)
     return cost, fnn.trained(grads)
 
 
@@ -47,10 +47,14 @@ def equal_to_jax(network, cost, params, x, y, sample_weight=None):
 
 def compared(found, network, cost, params, x, y, sample_weight=None):
     """What backprop found, once it is found equal to jax.grad."""
-    expected = by_jax(network, cost, params, x, y, sample_weight)
+    assert_found(found, by_jax(network, cost, params, x, y, sample_weight))
+    return found
+
+
+def assert_found(found, expected):
+    """Backprop found the expected cost and gradients."""
     chex.assert_trees_all_close((found.cost, found.grads), expected, rtol=1e-12, atol=1e-12)
     chex.assert_trees_all_equal_dtypes((found.cost, found.grads), expected)
-    return found
 
 
 # --- every activation, every cost, every shape of network
@@ -226,11 +230,13 @@ def test_a_wrong_derivative_of_a_layer_is_found(x64, layer, field):
     with x64():
         x = normal(3, 4)
         params = parameters(fnn.serial(dense(4), layer), x)
-        equal_to_jax(fnn.serial(dense(4), layer), cost, params, x, jnp.asarray(QUANTITIES))
+        args = cost, params, x, jnp.asarray(QUANTITIES)
+        expected = by_jax(fnn.serial(dense(4), layer), *args)
+        assert_found(fnn.backprop(fnn.serial(dense(4), layer), *args), expected)
         field = field if jax.tree.leaves(fnn.trained(params[1])) else 1
+        wrong = fnn.backprop(fnn.serial(dense(4), off_in(field, layer)), *args)
         with pytest.raises(AssertionError):
-            wrong = fnn.serial(dense(4), off_in(field, layer))
-            equal_to_jax(wrong, cost, params, x, jnp.asarray(QUANTITIES))
+            assert_found(wrong, expected)
 
 
 # --- every layer
@@ -423,12 +429,19 @@ def test_it_names_the_layers_that_are_not_derived_by_hand_with_their_path(x64, n
 def test_activations_are_what_the_layers_give(x64, network, shape, automatic):
     with x64():
         params, x, _, found = propagated(network, shape)
+
+        @jax.jit
+        def one_by_one(params, x):
+            parts, own = (network.parts, params) if isinstance(params, tuple) else ((network,), (params,))
+            last, activations = network.forward(params, x), []
+            for part, its in zip(parts, own, strict=True):
+                x = part.forward(its, x)
+                activations.append(x)
+            return last, tuple(activations)
+
+        expected = one_by_one(params, x)
         close = partial(chex.assert_trees_all_close, rtol=1e-12, atol=1e-12)
-        close(found.activations[-1], network.forward(params, x))
-        parts, own = (network.parts, params) if isinstance(params, tuple) else ((network,), (params,))
-        for part, its, activation in zip(parts, own, found.activations, strict=True):
-            x = part.forward(its, x)
-            close(activation, x)
+        close((found.activations[-1], found.activations), expected)
 
 
 def layers_give_ids(activation):
@@ -442,16 +455,19 @@ def test_deltas_are_the_derivatives_of_the_cost_by_the_activations(x64, network,
         parts, own = (network.parts, params) if isinstance(params, tuple) else ((network,), (params,))
         assert len(found.deltas) == len(found.activations) == len(parts)
 
-        def rest(activation, start):
-            for part, its in zip(parts[start:], own[start:], strict=True):
+        def rest(activation, own, y):
+            for part, its in zip(parts[len(parts) - len(own) :], own, strict=True):
                 activation = part.forward(its, activation)
             return fnn.mse(activation, y)
 
-        for i, (activation, delta) in enumerate(zip(found.activations, found.deltas, strict=True)):
-            if layers_give_ids(activation):
-                continue  # which have no derivative
-            expected = jax.grad(rest)(activation, i + 1)
-            chex.assert_trees_all_close(delta, expected, rtol=1e-12, atol=1e-12)
+        places = [i for i, activation in enumerate(found.activations) if not layers_give_ids(activation)]
+
+        @jax.jit
+        def slopes(activations, own, y):  # ids have no derivative
+            return [jax.grad(rest)(activations[i], own[i + 1 :], y) for i in places]
+
+        expected = slopes(found.activations, own, y)
+        chex.assert_trees_all_close([found.deltas[i] for i in places], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_in_a_narrow_precision_it_equals_jax_grad_but_for_its_rounding():
@@ -666,6 +682,7 @@ def test_it_is_finite_in_float32_too(activation):
 @every_cost
 def test_it_is_finite_where_jax_grad_is_at_extreme_and_at_perfect_predictions(x64, cost, targets):
     network = fnn.serial(jax.nn.identity)
+    slope = jax.jit(jax.value_and_grad(cost))
     perfect = targets if targets.ndim == 2 else oracles.one_hot(targets, 3)
     corners = perfect + np.array([0.3, -0.3, 1.0])
 
@@ -674,7 +691,7 @@ def test_it_is_finite_where_jax_grad_is_at_extreme_and_at_perfect_predictions(x6
         y = jnp.asarray(targets, number if targets.dtype.kind == "f" else None)
         for predictions in (LOGITS, -LOGITS, perfect, corners, perfect * 1e4):
             x = jnp.asarray(predictions, number)
-            found, expected = fnn.backprop(network, cost, ((),), x, y), jax.value_and_grad(cost)(x, y)
+            found, expected = fnn.backprop(network, cost, ((),), x, y), slope(x, y)
             assert_as_finite((found.cost, found.deltas[-1]), expected, tolerance)
             assert np.isfinite(expected[0]) and np.isfinite(expected[1]).all()
 

@@ -365,13 +365,9 @@ def test_a_penalty_is_part_of_what_is_lowered_and_sees_the_trained_part():
 # What is refused --------------------------------------------------------------------------------
 
 COST, RULE = fnn.softmax_cross_entropy, fnn.adam()
-VALUES = {"network": PLAIN, "cost": COST, "optimizer": RULE, "x": X, "y": Y}
+STATE = begin(PLAIN)
+VALUES = {"network": PLAIN, "cost": COST, "optimizer": RULE, "state": STATE, "x": X, "y": Y}
 ALL = ("step", "epoch", "train")
-
-
-@functools.cache
-def plain_state():
-    return begin(PLAIN)
 
 
 @functools.cache
@@ -382,7 +378,7 @@ def plain_fitted():
 def trained_with(caller, **changed):
     """What a caller returns for what is right but for the changed."""
     own = {"step": {"key": jax.random.key(1)}, "epoch": {}, "train": {"epochs": 2}}[caller]
-    given = VALUES | {"state": plain_state()} | own | changed
+    given = VALUES | own | changed
     given |= {name: make() for name, make in given.items() if make is plain_fitted}
     return getattr(fnn, caller)(**given)
 
@@ -448,7 +444,7 @@ def test_a_traced_number_of_epochs_needs_a_capacity_and_is_whole():
 
 def test_no_epochs_leave_the_state_and_an_empty_history():
     state, history = trained_with("train", epochs=0)
-    chex.assert_trees_all_equal(bits(state), bits(plain_state()))
+    chex.assert_trees_all_equal(bits(state), bits(STATE))
     assert jax.tree.map(jnp.shape, history) == {"cost": (0,)}
     assert jax.tree.map(jnp.shape, trained_with("train", epochs=0, validation=(X, Y))[1])[
         "validation_cost"
