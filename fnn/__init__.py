@@ -17,9 +17,6 @@ from fnn.data.encoding import Encoder, encode
 from fnn.data.labels import Labels, labels, one_hot
 from fnn.data.split import split
 from fnn.data.standardize import Standardizer, standardize
-from fnn.decisions.conformal import conformal_interval, conformal_quantile, conformal_set
-from fnn.decisions.temperature import fit_temperature
-from fnn.decisions.threshold import cost_threshold, f1_threshold, precision_threshold, recall_threshold
 from fnn.inspection.explain import explain
 from fnn.inspection.summary import summary
 from fnn.layers.attention import attention
@@ -41,6 +38,7 @@ from fnn.losses.regression import huber, mae, mse, rmse
 from fnn.losses.several import sum_costs
 from fnn.metrics.averages import macro_average, micro_average, weighted_average
 from fnn.metrics.classification import accuracy, confusion_matrix
+from fnn.metrics.conformal import conformal_interval, conformal_quantile, conformal_set
 from fnn.metrics.curves import calibration_curve, precision_recall_curve, residuals, roc_curve
 from fnn.metrics.multilabel import binary_accuracy, exact_match
 from fnn.metrics.probability import brier_score, calibration_error, perplexity
@@ -53,6 +51,8 @@ from fnn.metrics.rates import (
     top_k_accuracy,
 )
 from fnn.metrics.regression import explained_variance, median_absolute_error, r2_score
+from fnn.metrics.temperature import fit_temperature
+from fnn.metrics.threshold import cost_threshold, f1_threshold, precision_threshold, recall_threshold
 from fnn.network.compose import repeat, serial
 from fnn.network.layer import Layer, LayerError, layer
 from fnn.network.modify import freeze, precision

@@ -19,7 +19,7 @@ FLOORS = [
     ["guard"],
     ["data", "network", "losses", "optimizers"],
     ["layers", "metrics"],
-    ["decisions", "workflow"],
+    ["workflow"],
     ["inspection", "saving"],
     ["run"],
 ]
@@ -32,8 +32,7 @@ KNOWS = {
     "optimizers": {"guard"},
     "layers": {"guard", "network"},
     "metrics": {"guard", "losses"},
-    "decisions": {"guard", "losses", "metrics"},
-    "run": set(FLOOR) - {"decisions", "inspection"},  # looking never changes running
+    "run": set(FLOOR) - {"inspection"},  # looking never changes running
 }
 WORLD = {"run", "saving", "data.stream"}  # only they touch disk, clock, screen or lock
 
@@ -150,7 +149,7 @@ def test_every_public_name_has_a_docstring_and_says_it_in_a_sentence():
 
 
 FORMULA = re.compile(r"[=←→·Σ√∂≤×↦]|\(n|\(…")
-SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.adam_variants", "optimizers.decoupled", "losses.distribution", "losses.margin", "losses.penalty", "losses.alignment", "losses.several", "metrics.averages", "metrics.curves", "decisions.conformal", "decisions.temperature", "decisions.threshold", "metrics.ranking", "metrics.rates", "metrics.probability", "optimizers.lbfgs", "optimizers.levenberg_marquardt", "optimizers.transformations", "losses.regression",
+SOURCED = ["optimizers.gradient_descent", "optimizers.adaptive", "optimizers.adam_variants", "optimizers.decoupled", "losses.distribution", "losses.margin", "losses.penalty", "losses.alignment", "losses.several", "metrics.averages", "metrics.curves", "metrics.conformal", "metrics.temperature", "metrics.threshold", "metrics.ranking", "metrics.rates", "metrics.probability", "optimizers.lbfgs", "optimizers.levenberg_marquardt", "optimizers.transformations", "losses.regression",
            "losses.classification", "metrics.regression", "metrics.classification", "layers.linear", "layers.units",
            "layers.batch_norm", "layers.normalization", "layers.learned_activation",
            "layers.recurrent", "layers.attention", "layers.transformer", "layers.convolution"]  # fmt: skip

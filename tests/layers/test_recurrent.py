@@ -263,7 +263,7 @@ def test_it_remembers_what_came_first(cell):
     y = (x[:, 0, 0] > 0).astype(np.float32)[:, None]
     network = fnn.serial(CELLS[cell](8, last=True), fnn.dense(1))
     given = {"x": x, "mask": mask}
-    fitted = fnn.fit(network, fnn.binary_cross_entropy, fnn.adam(0.02), given, y, key=key(0), epochs=40)
+    fitted = fnn.fit(network, fnn.binary_cross_entropy, fnn.adam(0.02), given, y, key=key(0), epochs=60)
     assert fnn.evaluate(network, fitted.params, given, y, {"a": fnn.accuracy})["a"] > 0.95
 
 
