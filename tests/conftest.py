@@ -30,24 +30,6 @@ jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_traceback_in_locations_limit", 0)  # no lines of source in programs: 13 % of the time
 
 
-def pytest_addoption(parser):
-    """--rows 3 runs three rows of each table, spread over it: with another version of JAX, in a third of the time."""
-    parser.addoption("--rows", type=int, metavar="N", help="run at most N rows of each table, spread evenly")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Keep what --rows asks for, and say how much was left out."""
-    rows = config.getoption("rows")
-    if rows is None:
-        return
-    tables = {}
-    for item in items:
-        tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {id(table[i * len(table) // rows]) for table in tables.values() for i in range(rows)}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
-    items[:] = [item for item in items if id(item) in kept]
-
-
 @pytest.fixture
 def x64():
     """A context manager factory: what runs in `with x64(): ...` has float64."""

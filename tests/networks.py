@@ -46,6 +46,17 @@ def weighed(y):
     return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(y))
 
 
+def output_and_slopes(forward, params, x, delta):
+    """y, and the derivatives of Σ δ · y with respect to parameters and input, in one program."""
+
+    @quick
+    def run(params, x, delta):
+        y, pull = jax.vjp(forward, params, x)
+        return y, *pull(delta)
+
+    return run(params, x, delta)
+
+
 def sizes(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 

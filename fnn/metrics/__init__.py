@@ -1,3 +1,3 @@
-"""The metrics: what people read beside the cost, and what they decide by it: a threshold, bounds."""
+"""The metrics: what people read beside the cost, and the thresholds and bounds that they decide by."""
 
 __all__: list[str] = []

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from networks import key, parameters, quick, refused
+from networks import key, output_and_slopes, parameters, quick, refused
 
 import fnn
 
@@ -211,12 +211,8 @@ def test_outputs_and_gradients_are_those_of_pytorch(x64, form):
         layer = fnn.attention(8, heads=2, causal=form == "causal")
         params = jax.tree.map(jnp.asarray, ours(lambda tensor: tensor))
         wrap = lambda x: {"x": x, "mask": jnp.asarray(STEPS)} if form == "padded" else x
-
-        def loss(params, x):
-            y = layer.forward(params, wrap(x))
-            return (y * weights).sum(), y
-
-        (grads, slope), own = quick(jax.grad(loss, (0, 1), has_aux=True))(params, jnp.asarray(x))
+        forward = lambda params, x: layer.forward(params, wrap(x))
+        own, grads, slope = output_and_slopes(forward, params, x, weights)
         real = (
             STEPS if form == "padded" else np.ones_like(STEPS)
         )  # theirs computes with what is in the padding
