@@ -21,6 +21,7 @@ from fnn.guard.words import Words, unexpected
 from fnn.layers.cells import GRU, LSTM, RNN, Blocks, Cell, State, draw
 from fnn.network.intern import intern
 from fnn.network.layer import Layer, check_names, layer
+from fnn.network.programs import scan
 from fnn.network.stream import needs_all_steps
 
 __all__ = ["gru", "lstm", "rnn"]
@@ -131,8 +132,7 @@ def _output(way: Way, h: jax.Array) -> jax.Array:
 
 
 def _begin(ways: tuple[Way, ...], params: Any, x: Any, length: int) -> State:
-    _, rows, _ = _read(ways, params, x)
-    return _zeros(ways[0], params, rows)
+    return _zeros(ways[0], params, _read(ways, params, x)[1])
 
 
 def recurrent_step(ways: tuple[Way, ...], params: Any, state: State, x: Any) -> tuple[jax.Array, State]:
@@ -167,7 +167,7 @@ def _states(way: Way, own: Any, rows: jax.Array, real: Any, begin: State | None 
         new = new if real is None else tuple(jnp.where(real[:, None], n, old) for n, old in zip(new, state))
         return new, new
 
-    _, after = jax.lax.scan(turn, begin, (a, _ordered(way, real)))
+    _, after = scan(turn, begin, (a, _ordered(way, real)))
     return tuple(jnp.concatenate([first[None], rest]) for first, rest in zip(begin, after))
 
 

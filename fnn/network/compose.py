@@ -15,6 +15,7 @@ from fnn.guard.words import shapes
 from fnn.network.intern import as_layer, as_layers, intern
 from fnn.network.layer import Forward, Layer, check_train_key, layer, name_errors
 from fnn.network.parameters import merge, untrained
+from fnn.network.programs import scan
 from fnn.network.stream import begin_parts, stream_of
 
 __all__ = ["repeat", "serial"]
@@ -188,7 +189,7 @@ def repeat_forward(times: int, part: Layer, params: chex.ArrayTree, x: chex.Arra
         with name_errors("each layer", part, x):
             return _check_shape_stays(x, part.forward(own, x)), None
 
-    return jax.lax.scan(turn, _in_type_of_output(times, part, params, x), params, length=times)[0]
+    return scan(turn, _in_type_of_output(times, part, params, x), params, length=times)[0]
 
 
 def _repeat_inside(part: Layer, params: Any, x: chex.ArrayTree) -> list[Any]:
@@ -219,7 +220,7 @@ def _repeat_forward_train(
             return _check_shape_stays(x, y), untrained(moved)  # the rest would be copied every step
 
     x = _in_type_of_output(times, part, params, x)
-    y, moved = jax.lax.scan(turn, x, (params, jnp.arange(times)))
+    y, moved = scan(turn, x, (params, jnp.arange(times)))
     return y, merge(moved, params)
 
 

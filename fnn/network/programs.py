@@ -1,4 +1,4 @@
-"""Compiled programs, as many as were used last: each new network would keep its own for ever."""
+"""Programs: which are kept compiled, and what their loops keep for the derivative."""
 
 import functools
 from collections.abc import Callable, Hashable
@@ -46,3 +46,26 @@ def compile_recent(
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+CHEAP = {"add", "add_any", "sub", "mul", "div", "neg", "max", "min", "square", "integer_pow", "sqrt", "rsqrt"}
+CHEAP |= {"select_n", "convert_element_type", "broadcast_in_dim"}
+CHEAP |= {"reshape", "transpose", "squeeze", "slice", "concatenate", "pad"}
+
+
+def scan(turn: Callable[..., Any], start: Any, xs: Any, length: int | None = None) -> Any:
+    """`jax.lax.scan`, whose derivative computes again what is cheap instead of keeping it.
+
+    A loop writes what its derivative needs of each turn to memory, and reads it back. That takes longer than
+    to add, multiply or move numbers a second time. Matrix products, sums, functions like exp, masks and all
+    that is not in CHEAP are kept. (Chen et al. 2016, section 4.)
+
+    >>> scan(lambda total, x: (total + x, total), 0.0, jax.numpy.arange(3.0))
+    (Array(3., dtype=float32, weak_type=True), Array([0., 0., 1.], dtype=float32, weak_type=True))
+    """
+    again = jax.checkpoint(turn, policy=_is_costly, prevent_cse=False)  # a loop separates the two already
+    return jax.lax.scan(again, start, xs, length=length)
+
+
+def _is_costly(primitive: Any, *_: Any, **__: Any) -> bool:
+    return primitive.name not in CHEAP

@@ -1,15 +1,17 @@
 """Programs of functions that are gone are freed; those used last are kept."""
 
+import functools
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import fnn
-from fnn.network.programs import compile_recent
+from fnn.network.programs import compile_recent, scan
 
 KEPT = 3
 
@@ -86,3 +88,41 @@ print(found[48] - found[28])  # the 16 programs that are kept are long there
 def test_twenty_fits_of_new_networks_take_less_than_a_megabyte_each():
     done = subprocess.run([sys.executable, "-c", FITS], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 20  # 11 MB each where every program is kept
+
+
+# --- what a loop keeps for its derivative
+
+
+def turn(x, weight):
+    """A product, and a polynomial and an exp of it."""
+    y = x @ weight
+    y = (y * y + 1) * (y - 3) * jnp.exp(y)
+    return x + y, y.sum()
+
+
+def loss(loop, x, weights):
+    """A number that depends on all that a loop returns."""
+    x, sums = loop(turn, x, weights)
+    return (x**2).sum() + (sums**3).sum()
+
+
+def kept(loop, x, weights):
+    """How many arrays the derivative needs of each turn, beside the weights."""
+    pull = jax.eval_shape(lambda *args: jax.vjp(functools.partial(loss, loop), *args)[1], x, weights)
+    return [leaf.shape for leaf in jax.tree.leaves(pull)].count((7, 3, 4))
+
+
+def test_a_loop_computes_cheap_numbers_again_instead_of_keeping_them():
+    x, weights = jnp.ones((3, 4)), jnp.ones((7, 4, 4))
+    assert kept(scan, x, weights) == 3  # x, its product with the weights, and the exp of that
+    assert kept(jax.lax.scan, x, weights) > 4
+
+
+def test_the_derivative_of_a_loop_is_that_of_the_plain_one(x64):
+    with x64():
+        draw = np.random.default_rng(0)
+        x, weights = draw.normal(size=(3, 4)), draw.normal(size=(7, 4, 4)) / 9
+        slopes = jax.jit(jax.value_and_grad(loss, (1, 2)), static_argnums=0)
+        chex.assert_trees_all_close(
+            slopes(scan, x, weights), slopes(jax.lax.scan, x, weights), rtol=1e-12, atol=1e-12
+        )
