@@ -144,8 +144,8 @@ def _plan(
     every: int | None,
     end: int,
 ) -> Plan:
-    setting = jax.device_put(setting)  # the data once, not in each call
-    most = jax.device_put(np.int32(np.iinfo(np.int32).max if patience is None else patience))
+    most = np.int32(np.iinfo(np.int32).max if patience is None else patience)
+    setting, most = jax.device_put((setting, most))  # the data once, not in each call
 
     def train(state: State, epochs: np.int32) -> tuple[State, dict[str, Any], bool]:
         after, history = _train(setting, state, jax.device_put(epochs), most)

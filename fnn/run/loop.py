@@ -22,9 +22,6 @@ CAPACITY = 1024  # the most epochs in one compiled call: the length of its histo
 SECONDS = 0.5  # about how long a call may run, so that the host can step in
 
 
-GROWTH = 8  # how much longer a call may be than the one before: a single epoch is timed badly
-
-
 PIECES = 100  # of a history, before they are joined
 
 
@@ -146,7 +143,7 @@ def _last_finite(plan: Plan, run: Run, after: Run) -> Run:
 
 def next_size(size: int, seconds: float) -> int:
     """How many epochs the next call makes, after one of this size took so long."""
-    return max(1, min(GROWTH * size, int(size * SECONDS / seconds), CAPACITY))
+    return max(1, min(int(size * SECONDS / seconds), CAPACITY))
 
 
 def _should_stop(plan: Plan, run: Run) -> bool:
