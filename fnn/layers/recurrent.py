@@ -122,13 +122,13 @@ def _recurrent_init(features: int, ways: tuple[Way, ...], key: chex.PRNGKey, x: 
 def recurrent_forward(ways: tuple[Way, ...], params: Any, x: Any) -> jax.Array:
     """hₜ of every step, or of the last one."""
     steps, rows, real = _read(ways, params, x)
-    read = [_states(way, own, rows, real)[0] for way, own in zip(ways, _owns(params))]
-    y = jnp.concatenate([_output(way, h) for way, h in zip(ways, read)], -1)
+    read = [_output(way, *_states(way, own, rows, real)) for way, own in zip(ways, _owns(params))]
+    y = jnp.concatenate(read, -1)
     return y.reshape(*steps.shape[:-2], *y.shape[1:])
 
 
-def _output(way: Way, h: jax.Array) -> jax.Array:
-    return h[-1] if way.last else _ordered(way, h[1:]).swapaxes(0, 1)
+def _output(way: Way, end: State, after: State) -> jax.Array:
+    return end[0] if way.last else _ordered(way, after[0]).swapaxes(0, 1)
 
 
 def _begin(ways: tuple[Way, ...], params: Any, x: Any, length: int) -> State:
@@ -138,9 +138,9 @@ def _begin(ways: tuple[Way, ...], params: Any, x: Any, length: int) -> State:
 def recurrent_step(ways: tuple[Way, ...], params: Any, state: State, x: Any) -> tuple[jax.Array, State]:
     """The next steps, from the state that those before have left."""
     steps, rows, real = _read(ways, params, x)
-    states = _states(ways[0], params, rows, real, state)
-    y = _output(ways[0], states[0])
-    return y.reshape(*steps.shape[:-2], *y.shape[1:]), tuple(each[-1] for each in states)
+    end, after = _states(ways[0], params, rows, real, state)
+    y = _output(ways[0], end, after)
+    return y.reshape(*steps.shape[:-2], *y.shape[1:]), end
 
 
 def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta: Any) -> tuple[Any, Any]:
@@ -156,8 +156,8 @@ def recurrent_backward(ways: tuple[Way, ...], params: Any, x: Any, y: Any, delta
 # Through time -------------------------------------------------------------------------------------
 
 
-def _states(way: Way, own: Any, rows: jax.Array, real: Any, begin: State | None = None) -> State:
-    """The state before each step, and after the last: (T + 1, rows, features), in the order of reading."""
+def _states(way: Way, own: Any, rows: jax.Array, real: Any, begin: Any = None) -> tuple[State, State]:
+    """The state at the end (rows, features), and after each step (T, rows, features), in order of reading."""
     a, u = _inputs(way, own, rows), own["recurrent"]["weight"]
     begin = _zeros(way, own, rows) if begin is None else begin
 
@@ -167,8 +167,7 @@ def _states(way: Way, own: Any, rows: jax.Array, real: Any, begin: State | None 
         new = new if real is None else tuple(jnp.where(real[:, None], n, old) for n, old in zip(new, state))
         return new, new
 
-    _, after = scan(turn, begin, (a, _ordered(way, real)))
-    return tuple(jnp.concatenate([first[None], rest]) for first, rest in zip(begin, after))
+    return scan(turn, begin, (a, _ordered(way, real)))
 
 
 def _zeros(way: Way, own: Any, rows: jax.Array) -> State:
@@ -181,8 +180,8 @@ def _zeros(way: Way, own: Any, rows: jax.Array) -> State:
 def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Array) -> tuple[Any, jax.Array]:
     """The gradients of one direction, and δ of the steps (T, rows, in)."""
     a, u, w = _inputs(way, own, rows), own["recurrent"]["weight"], own["input"]["weight"]
-    states = _states(way, own, rows, real)
-    before, end = tuple(each[:-1] for each in states), tuple(jnp.zeros_like(each[0]) for each in states)
+    zero, (_, after) = _zeros(way, own, rows), _states(way, own, rows, real)
+    before = tuple(jnp.concatenate([none[None], each])[:-1] for none, each in zip(zero, after))
     if way.last:
         delta = jnp.zeros(before[0].shape, delta.dtype).at[-1:].set(delta)
     else:
@@ -197,7 +196,7 @@ def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Arr
         return tuple(part + (1 - share) * d for part, d in zip(old, handed)), (d_a, d_q)
 
     steps = a, before[0] @ u, before, delta, _ordered(way, real)
-    _, (d_a, d_q) = jax.lax.scan(turn, end, steps, reverse=True)
+    _, (d_a, d_q) = jax.lax.scan(turn, zero, steps, reverse=True)
     x, h, flat_a, flat_q = map(_flat, (_ordered(way, rows), before[0], d_a, d_q))
     recurrent = {"weight": h.T @ flat_q, "bias": flat_q[:, -len(u) :].sum(0)}  # d adds to the last block
     grads = {
