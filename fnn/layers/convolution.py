@@ -26,6 +26,7 @@ from fnn.layers.windows import (
     places_out,
     product_by_shifts,
     product_by_xla,
+    product_on_cpu,
     weight_slope,
 )
 from fnn.network.intern import intern
@@ -56,9 +57,9 @@ def conv(
     ((d(k − 1), 0),) makes a sequence causal. With groups, features of a group see the inputs of that group
     only; `groups` as many as inputs is a depthwise convolution. The window is not flipped.
 
-    Parameters {"weight": W, "bias": b}; W ~ N(0, 1/n) with n the numbers that a window sees. On a CPU it is
-    computed as a matrix product of shifted copies, which in the loop of a training is many times as fast as
-    XLA's convolution; elsewhere as XLA's. (LeCun et al. 1989, section 3.)
+    Parameters {"weight": W, "bias": b}; W ~ N(0, 1/n) with n the numbers that a window sees. It is
+    computed as XLA's convolution; on a CPU, where a derivative is asked for, as a matrix product of shifted
+    copies, which in the loop of a training is many times as fast. (LeCun et al. 1989, section 3.)
 
     >>> params = {"weight": jnp.array([[[1.0]], [[2.0]], [[3.0]]]), "bias": jnp.zeros(1)}
     >>> conv(1, (3,)).forward(params, jnp.array([[0.0], [1.0], [0.0], [0.0]]))[:, 0]
@@ -114,9 +115,11 @@ def _conv_init(
 def conv_forward(windows: Windows, groups: int, params: Any, x: jax.Array) -> jax.Array:
     """y[o] = Σₜ x[s·o + d·t − lo] Wₜ + b."""
     weight, images = _check(windows, groups, params, x)
-    shifted = functools.partial(product_by_shifts, windows, groups)
     y = jax.lax.platform_dependent(
-        images, weight, cpu=shifted, default=functools.partial(product_by_xla, windows, groups)
+        images,
+        weight,
+        cpu=functools.partial(product_on_cpu, windows, groups),
+        default=functools.partial(product_by_xla, windows, groups),
     )
     y = y + params["bias"].reshape(as_row(y))
     return y.reshape(*x.shape[: x.ndim - images.ndim + 1], *y.shape[1:])

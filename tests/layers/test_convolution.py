@@ -90,12 +90,33 @@ def test_it_is_a_loop_over_windows_in_both_forms_with_its_derivative(
                 product(windows, groups, x, params["weight"])
                 for product in (product_by_xla, product_by_shifts)
             ]
-            return y, forms, layer.backward(params, x, y, delta), pull(delta)
+            y = y, layer.forward(params, x)  # with a derivative, and without
+            return y, forms, layer.backward(params, x, y[0], delta), pull(delta)
 
         y, forms, by_hand, by_jax = run(params, x, jnp.asarray(normal(*expected.shape, seed=2)))
-        close(y, expected)
+        for each in y:
+            close(each, expected)
         close(*forms)
         chex.assert_trees_all_close(by_hand, by_jax, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere XLA's convolution is used for both")
+@pytest.mark.parametrize(
+    "window, inputs, groups, by_xla",
+    [
+        ((3, 3), 16, 1, True),
+        ((5,), 16, 2, True),
+        ((3, 3), 1, 1, False),
+        ((7, 7), 4, 4, False),
+        ((3,) * 3, 4, 1, False),
+    ],
+)
+def test_on_a_cpu_xla_convolves_where_it_is_faster_and_nothing_is_derived(window, inputs, groups, by_xla):
+    layer, x = fnn.conv(4, window, groups=groups), jnp.ones((2, *len(window) * [5], inputs))
+    params = parameters(layer, x)
+    derived = jax.grad(lambda params, x: layer.forward(params, x).sum())
+    programs = [jax.jit(f).lower(params, x).as_text() for f in (layer.forward, derived)]
+    assert ["stablehlo.convolution" in program for program in programs] == [by_xla, False]
 
 
 @every_case
@@ -161,10 +182,12 @@ def test_its_transpose_spreads_each_place_in_both_forms_with_its_derivative(
                 adjoint(windows, groups, larger, params["weight"], x)
                 for adjoint in (adjoint_by_shifts, adjoint_by_xla)
             ]
-            return y, forms, layer.backward(params, x, y, delta), pull(delta)
+            y = y, layer.forward(params, x)  # with a derivative, and without
+            return y, forms, layer.backward(params, x, y[0], delta), pull(delta)
 
         y, forms, by_hand, by_jax = run(params, x, jnp.asarray(normal(*expected.shape, seed=2)))
-        close(y, expected)
+        for each in y:
+            close(each, expected)
         close(*forms)
         chex.assert_trees_all_close(by_hand, by_jax, rtol=1e-10, atol=1e-10)
 
