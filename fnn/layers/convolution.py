@@ -58,8 +58,8 @@ def conv(
     only; `groups` as many as inputs is a depthwise convolution. The window is not flipped.
 
     Parameters {"weight": W, "bias": b}; W ~ N(0, 1/n) with n the numbers that a window sees. It is
-    computed as XLA's convolution; on a CPU, where a derivative is asked for, as a matrix product of shifted
-    copies, which in the loop of a training is many times as fast. (LeCun et al. 1989, section 3.)
+    computed as XLA's convolution; on a CPU, where that is slow, as a matrix product of shifted copies, which
+    in the loop of a training is many times as fast as XLA's derivative. (LeCun et al. 1989, section 3.)
 
     >>> params = {"weight": jnp.array([[[1.0]], [[2.0]], [[3.0]]]), "bias": jnp.zeros(1)}
     >>> conv(1, (3,)).forward(params, jnp.array([[0.0], [1.0], [0.0], [0.0]]))[:, 0]

@@ -153,6 +153,11 @@ def taps(windows: Windows, places: Sequence[int]) -> Iterator[tuple[slice, ...]]
 
 def product_by_xla(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
     """Σₜ x[s·o + d·t − lo] Wₜ as one convolution of XLA."""
+    return _convolve(windows, groups, x, weight, "IO")
+
+
+def _convolve(windows: Windows, groups: int, x: jax.Array, weight: jax.Array, order: str) -> jax.Array:
+    """XLA's convolution with weights whose last axes are inputs and features, in this order."""
     kind = jnp.result_type(x, weight)
     axes = "XYZ"[: len(windows.shape)]
     return jax.lax.conv_general_dilated(
@@ -161,7 +166,7 @@ def product_by_xla(windows: Windows, groups: int, x: jax.Array, weight: jax.Arra
         windows.stride,
         pads_of(windows, x.shape[1:-1]),
         rhs_dilation=windows.dilation,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        dimension_numbers=(f"N{axes}C", f"{axes}{order}", f"N{axes}C"),
         feature_group_count=groups,
     )
 
@@ -178,24 +183,6 @@ def product_by_shifts(windows: Windows, groups: int, x: jax.Array, weight: jax.A
     stack = jnp.stack([shift.reshape(*shift.shape[:-1], groups, inputs) for shift in copies], -3)
     w = w.reshape(len(copies), inputs, groups, features // groups)
     return jnp.einsum("...tgi,tigf->...gf", stack, w).reshape(*copies[0].shape[:-1], features)
-
-
-FEW = 32  # numbers in a window, up to which the copies take no longer than XLA's convolution
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def product_on_cpu(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
-    """By XLA where that is faster; by shifts where a derivative is asked for: that of XLA's convolution takes
-    up to fifty times as long in a loop. Depthwise, and of volumes, XLA's itself takes three to forty times.
-    """
-    inputs = weight.shape[-2]
-    slow = len(windows.shape) == 3 or inputs == 1 < groups or inputs * math.prod(windows.shape) <= FEW
-    return (product_by_shifts if slow else product_by_xla)(windows, groups, x, weight)
-
-
-@product_on_cpu.defjvp
-def _derive_by_shifts(windows: Windows, groups: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    return jax.jvp(functools.partial(product_by_shifts, windows, groups), primals, tangents)
 
 
 def as_row(like: jax.Array) -> tuple[int, ...]:
@@ -230,3 +217,40 @@ def adjoint_by_xla(
     kind = jnp.result_type(delta, weight)
     forward = functools.partial(product_by_xla, windows, groups, weight=weight.astype(kind))
     return jax.linear_transpose(forward, images.astype(kind))(delta.astype(kind))[0]
+
+
+# On a CPU ------------------------------------------------------------------------------------------
+
+
+FEW = 32  # numbers in a window, up to which the copies take no longer than XLA's convolution
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def product_on_cpu(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """By XLA where that is faster; of volumes and depthwise XLA's takes three to forty times as long."""
+    inputs, places = weight.shape[-2], math.prod(windows.shape)
+    slow = len(windows.shape) == 3 or places == 1 or inputs == 1 < groups or inputs * places <= FEW
+    return (product_by_shifts if slow else product_by_xla)(windows, groups, x, weight)
+
+
+@product_on_cpu.defjvp
+def _derive_on_cpu(windows: Windows, groups: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """ẏ = Σₜ ẋ[s·o + d·t − lo] Wₜ + Σₜ x[s·o + d·t − lo] Ẇₜ. JAX's derivative of XLA's convolution takes up
+    to fifty times as long in a loop: the first sum is that of weights in the order that its derivative hands
+    to XLA in the fast one, the second one of copies, made again for the way back.
+    """
+    (x, weight), (x_dot, weight_dot) = primals, tangents
+    plain = groups == 1 and set(windows.stride + windows.dilation) == {1}
+    if not plain or len(windows.shape) != 2 or windows.shape == (1, 1) or x.shape[-1] < FEW // 2:
+        return jax.jvp(functools.partial(product_by_shifts, windows, groups), primals, tangents)
+    by_rows = jax.checkpoint(functools.partial(_product_by_rows, windows))
+    first = _convolve(windows, groups, x_dot, weight.swapaxes(-1, -2), "OI")
+    return product_by_xla(windows, groups, x, weight), first + by_rows(x, weight_dot)
+
+
+def _product_by_rows(windows: Windows, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """A matrix product for each row of the window, and their sum: fewer copies stand side by side."""
+    copies, width = shifts(windows, x), windows.shape[1]
+    rows = [jnp.concatenate(copies[i : i + width], -1) for i in range(0, len(copies), width)]
+    parts = [row @ w.reshape(-1, w.shape[-1]) for row, w in zip(rows, weight)]
+    return functools.reduce(jnp.add, parts)
