@@ -60,8 +60,8 @@ def scan(turn: Callable[..., Any], start: Any, xs: Any, length: int | None = Non
     to add, multiply or move numbers a second time. Matrix products, sums, functions like exp, masks and all
     that is not in CHEAP are kept. (Chen et al. 2016, section 4.)
 
-    >>> scan(lambda total, x: (total + x, total), 0.0, jax.numpy.arange(3.0))
-    (Array(3., dtype=float32, weak_type=True), Array([0., 0., 1.], dtype=float32, weak_type=True))
+    >>> scan(lambda total, x: (total + x, total), jax.numpy.zeros(()), jax.numpy.arange(3.0))
+    (Array(3., dtype=float32), Array([0., 0., 1.], dtype=float32))
     """
     again = jax.checkpoint(turn, policy=_is_costly, prevent_cse=False)  # a loop separates the two already
     return jax.lax.scan(again, start, xs, length=length)
