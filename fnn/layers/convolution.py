@@ -57,9 +57,9 @@ def conv(
     ((d(k − 1), 0),) makes a sequence causal. With groups, features of a group see the inputs of that group
     only; `groups` as many as inputs is a depthwise convolution. The window is not flipped.
 
-    Parameters {"weight": W, "bias": b}; W ~ N(0, 1/n) with n the numbers that a window sees. It is
-    computed as XLA's convolution; on a CPU, where that is slow, as a matrix product of shifted copies, which
-    in the loop of a training is many times as fast as XLA's derivative. (LeCun et al. 1989, section 3.)
+    Parameters {"weight": W, "bias": b}; W ~ N(0, 1/n) with n the numbers that a window sees. XLA's
+    convolution computes it. On a CPU a matrix product of shifted copies does so where that is faster: for
+    small windows, and for most derivatives. (LeCun et al. 1989, section 3.)
 
     >>> params = {"weight": jnp.array([[[1.0]], [[2.0]], [[3.0]]]), "bias": jnp.zeros(1)}
     >>> conv(1, (3,)).forward(params, jnp.array([[0.0], [1.0], [0.0], [0.0]]))[:, 0]

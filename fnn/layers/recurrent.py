@@ -181,7 +181,7 @@ def _through_time(way: Way, own: Any, rows: jax.Array, real: Any, delta: jax.Arr
     """The gradients of one direction, and δ of the steps (T, rows, in)."""
     a, u, w = _inputs(way, own, rows), own["recurrent"]["weight"], own["input"]["weight"]
     zero, (_, after) = _zeros(way, own, rows), _states(way, own, rows, real)
-    before = tuple(jnp.concatenate([none[None], each])[:-1] for none, each in zip(zero, after))
+    before = tuple(jnp.concatenate([first[None], each])[:-1] for first, each in zip(zero, after))
     if way.last:
         delta = jnp.zeros(before[0].shape, delta.dtype).at[-1:].set(delta)
     else:

@@ -223,11 +223,12 @@ def adjoint_by_xla(
 
 
 FEW = 32  # numbers in a window, up to which the copies take no longer than XLA's convolution
+MANY = 16  # channels, from which on XLA's convolution is faster in training too
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def product_on_cpu(windows: Windows, groups: int, x: jax.Array, weight: jax.Array) -> jax.Array:
-    """By XLA where that is faster; of volumes and depthwise XLA's takes three to forty times as long."""
+    """XLA's convolution, or shifted copies where XLA is slower: small windows, depthwise, and volumes."""
     inputs, places = weight.shape[-2], math.prod(windows.shape)
     slow = len(windows.shape) == 3 or places == 1 or inputs == 1 < groups or inputs * places <= FEW
     return (product_by_shifts if slow else product_by_xla)(windows, groups, x, weight)
@@ -235,17 +236,19 @@ def product_on_cpu(windows: Windows, groups: int, x: jax.Array, weight: jax.Arra
 
 @product_on_cpu.defjvp
 def _derive_on_cpu(windows: Windows, groups: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    """ẏ = Σₜ ẋ[s·o + d·t − lo] Wₜ + Σₜ x[s·o + d·t − lo] Ẇₜ. JAX's derivative of XLA's convolution takes up
-    to fifty times as long in a loop: the first sum is that of weights in the order that its derivative hands
-    to XLA in the fast one, the second one of copies, made again for the way back.
+    """ẏ = Σₜ ẋ[s·o + d·t − lo] Wₜ + Σₜ x[s·o + d·t − lo] Ẇₜ.
+
+    In a loop JAX's own derivative of XLA's convolution takes up to fifty times as long as that of copies.
+    With the weights' axes swapped here, JAX's transpose of the first sum is a convolution that XLA computes
+    fast. The second sum stays a product of copies, which are made again on the way back.
     """
     (x, weight), (x_dot, weight_dot) = primals, tangents
-    plain = groups == 1 and set(windows.stride + windows.dilation) == {1}
-    if not plain or len(windows.shape) != 2 or windows.shape == (1, 1) or x.shape[-1] < FEW // 2:
+    plain = groups == 1 and set(windows.stride + windows.dilation) == {1} and windows.shape != (1, 1)
+    if not plain or len(windows.shape) != 2 or x.shape[-1] < MANY:
         return jax.jvp(functools.partial(product_by_shifts, windows, groups), primals, tangents)
     by_rows = jax.checkpoint(functools.partial(_product_by_rows, windows))
     first = _convolve(windows, groups, x_dot, weight.swapaxes(-1, -2), "OI")
-    return product_by_xla(windows, groups, x, weight), first + by_rows(x, weight_dot)
+    return product_on_cpu(windows, groups, x, weight), first + by_rows(x, weight_dot)
 
 
 def _product_by_rows(windows: Windows, x: jax.Array, weight: jax.Array) -> jax.Array:

@@ -48,17 +48,18 @@ def compile_recent(
     return decorate
 
 
-CHEAP = {"add", "add_any", "sub", "mul", "div", "neg", "max", "min", "square", "integer_pow", "sqrt", "rsqrt"}
-CHEAP |= {"select_n", "convert_element_type", "broadcast_in_dim"}
-CHEAP |= {"reshape", "transpose", "squeeze", "slice", "concatenate", "pad"}
+ARITHMETIC = {"add", "add_any", "sub", "mul", "div", "neg", "max", "min"}
+POWERS = {"square", "integer_pow", "sqrt", "rsqrt"}
+MOVES = {"reshape", "transpose", "squeeze", "slice", "concatenate", "pad", "broadcast_in_dim"}
+CHEAP = ARITHMETIC | POWERS | MOVES | {"select_n", "convert_element_type"}  # primitives of JAX
 
 
 def scan(turn: Callable[..., Any], start: Any, xs: Any, length: int | None = None) -> Any:
     """`jax.lax.scan`, whose derivative computes again what is cheap instead of keeping it.
 
     A loop writes what its derivative needs of each turn to memory, and reads it back. That takes longer than
-    to add, multiply or move numbers a second time. Matrix products, sums, functions like exp, masks and all
-    that is not in CHEAP are kept. (Chen et al. 2016, section 4.)
+    to add, multiply or move numbers a second time. It keeps what is not in CHEAP: matrix products, sums over
+    an axis, functions like exp, and masks. (Chen et al. 2016, section 4.)
 
     >>> scan(lambda total, x: (total + x, total), jax.numpy.zeros(()), jax.numpy.arange(3.0))
     (Array(3., dtype=float32), Array([0., 0., 1.], dtype=float32))

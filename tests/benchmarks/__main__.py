@@ -2,7 +2,8 @@
 
     pip install -e ".[bench]"
     python -m tests.benchmarks                        everything; on two cores half an hour
-    python -m tests.benchmarks training sweep         parts: training, layers, each, rules, limits, sweep, start, memory
+    python -m tests.benchmarks training sweep         parts: training, layers, each, convolutions, rules, limits, sweep,
+                                                      start, memory
     python -m tests.benchmarks --json out.json --picture out.png
 
 Run it on a machine that does nothing else. A time is the median of repeated runs, warm and waited for; its
@@ -28,7 +29,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fnn
-from tests.benchmarks import beside_flax, beside_optax, peers, sequences_and_images
+from tests.benchmarks import beside_flax, beside_optax, convolutions, peers, sequences_and_images
 from tests.benchmarks.peers import PEERS, Task
 
 IN_PYTHON = {"PyTorch", "Equinox + Optax", "Flax NNX + Optax", "Keras on JAX"}  # a call a step: fewer epochs
@@ -250,6 +251,20 @@ def each(repeats):
             yield line(name, own, [1e3 * t for t in times], "ms", found["fnn"])
 
 
+def convolutions_alone(repeats):
+    """Milliseconds of a convolution in fnn's form and in each of the two that it chooses from, and megabytes."""
+    ways = [(derived, in_loop) for derived in (False, True) for in_loop in (True, False)]
+    for case in convolutions.CASES:
+        for derived, in_loop in ways:
+            part = f"{convolutions.described(case)}{', derived' * derived}{', loop' * in_loop}"
+            calls, megabytes = convolutions.programs(case, derived, in_loop)
+            turns = convolutions.TURNS if in_loop else 1
+            found = {own: [1e3 * t / turns for t in times] for own, times in in_turns(calls, repeats).items()}
+            for own, times in found.items():
+                yield line(part, own, times, "ms", found["fnn"])
+                yield line(part, own, [megabytes[own]], "MB")
+
+
 def rules(repeats):
     """Milliseconds of a rule's step on a million parameters."""
     for name in beside_optax.pairs():
@@ -263,6 +278,7 @@ PARTS = {
     "training": training,
     "layers": layers,
     "each": each,
+    "convolutions": convolutions_alone,
     "rules": rules,
     "limits": limits,
     "sweep": sweep,
